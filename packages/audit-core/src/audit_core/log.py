@@ -1,0 +1,110 @@
+"""The log: the events in their final order, numbered 1, 2, 3 … without a gap, and how far each reader of it has come.
+
+Every write takes a :class:`Lease` and fails with :class:`~audit_core.errors.LeaseLost` when a newer epoch exists, so that a
+worker that was paused past its lease can change nothing. Times are those of the log's own clock (its database), never the
+worker's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, runtime_checkable
+from uuid import UUID
+
+from audit_core.event import RecordedEvent
+
+SEQUENCER = "log"  # the name whose lease allows to sequence; its cursor is the head of the log
+SUMMARIES = "summaries"  # the name whose cursor says how far sentences are written; sinks read up to it
+RESERVED = frozenset({SEQUENCER, SUMMARIES})  # no sink may be called that
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to move one cursor. ``epoch`` grows with every change of owner: it is the fencing token."""
+
+    name: str
+    owner: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a reader of the log has come (``seq``: the last it has taken), and what holds it up, if anything does."""
+
+    name: str
+    seq: int = 0
+    owner: str | None = None
+    epoch: int = 0
+    failures: int = 0
+    retry_at: datetime | None = None
+    error: str | None = None
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedEvent:
+    """An event that a sink refused for good, or that came after one of the same target."""
+
+    sink: str
+    seq: int
+    event_id: UUID
+    target: tuple[str, str | None]
+    reason: str
+    parked_at: datetime
+
+
+@runtime_checkable
+class Log(Protocol):
+    """One order over all events. An implementation knows the outbox that it empties."""
+
+    def acquire(self, name: str, owner: str, ttl_seconds: float) -> Lease | None:
+        """The lease on ``name`` for ``owner``: new, or renewed if it is theirs and has not expired (same epoch).
+
+        ``None`` while somebody else's has not expired, while the cursor is paused, and before its ``retry_at``. The cursor is
+        made at seq 0 when ``name`` is new.
+        """
+
+    def release(self, lease: Lease) -> None:
+        """Give the lease back before it expires; nothing happens when it is lost already."""
+
+    def sequence(self, lease: Lease, limit: int) -> int:
+        """Move up to ``limit`` events from the outbox to the end of the log, in one transaction; return how many.
+
+        ``lease`` is the one on :data:`SEQUENCER`. The outbox is read from its start, never past a number: ids commit out of
+        order. Raises :class:`~audit_core.errors.LeaseLost`.
+        """
+
+    def read(self, after: int, limit: int) -> Sequence[RecordedEvent]:
+        """The events with seq above ``after``, in order, with ``seq`` and the ``summary`` that was saved."""
+
+    def cursor(self, name: str) -> Cursor:
+        """Where ``name`` stands; a cursor at 0 when it never moved."""
+
+    def cursors(self) -> Sequence[Cursor]:
+        """Every cursor there is, by name."""
+
+    def advance(self, lease: Lease, seq: int) -> None:
+        """Move the lease's cursor to ``seq`` and forget its failures. Raises :class:`~audit_core.errors.LeaseLost`."""
+
+    def fail(self, lease: Lease, error: str, retry_after_seconds: float) -> Cursor:
+        """Count a failure, give the lease back and refuse it until ``retry_after_seconds`` have passed; the new cursor."""
+
+    def save_summaries(self, lease: Lease, summaries: Mapping[UUID, str]) -> None:
+        """Keep the sentences of these events, replacing older ones. ``lease`` is the one on :data:`SUMMARIES`."""
+
+    def park(self, lease: Lease, events: Sequence[RecordedEvent], reason: str) -> None:
+        """Set these events aside for the lease's sink; parking one twice changes nothing."""
+
+    def unpark(self, lease: Lease, event_ids: Collection[UUID]) -> None:
+        """Forget that these events are parked for the lease's sink, because it has them now."""
+
+    def parked(self, sink: str | None = None, limit: int = 1000) -> Sequence[ParkedEvent]:
+        """What is parked, for one sink or all, by sink and seq."""
+
+    def parked_targets(self, sink: str) -> Collection[tuple[str, str | None]]:
+        """The targets of which something is parked for this sink: their later events are parked too."""
+
+    def get(self, event_ids: Collection[UUID]) -> Sequence[RecordedEvent]:
+        """These events, by seq; those that are not in the log are left out."""

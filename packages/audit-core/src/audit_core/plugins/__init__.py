@@ -1,0 +1,1 @@
+"""Plugins: found through the entry point group ``audit``, called through pluggy hooks."""

@@ -1,0 +1,52 @@
+"""What a storage promises. A class implements what its store can do; what it can is found with ``isinstance``.
+
+Optional for every backend (storage, stream, summarizer): ``setup()`` creates what it needs and may be called again;
+``check()`` returns a list of problems in words, empty when it is reachable, permitted and sane; ``close()`` gives up its
+connections. See :mod:`audit_core.backends`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol, runtime_checkable
+from uuid import UUID
+
+from audit_core.event import RecordedEvent
+from audit_core.query import EventQuery, Page
+
+
+@runtime_checkable
+class Storage(Protocol):
+    """Keeps events. The relay calls ``write`` from one thread at a time and in the order of seq."""
+
+    def write(self, events: Sequence[RecordedEvent]) -> None:
+        """Keep these events; return only when a crash can no longer lose them.
+
+        Writing an event whose id is there already changes nothing: after a lost acknowledgement the same batch comes again.
+        All are kept, or an error is raised: :class:`~audit_core.errors.RetryableError` when waiting may help,
+        :class:`~audit_core.errors.PermanentError` when this batch will never be taken, and
+        :class:`~audit_core.errors.PartialWrite` naming the events that were refused for good while all others were kept.
+        """
+
+
+@runtime_checkable
+class SearchableStorage(Storage, Protocol):
+    """A storage that can also answer questions."""
+
+    def search(self, query: EventQuery) -> Page:
+        """The newest events that match, as :class:`~audit_core.query.EventQuery` says.
+
+        Raises :class:`~audit_core.query.InvalidQuery` for a filter that this store cannot answer.
+        """
+
+    def get(self, event_id: UUID) -> RecordedEvent:
+        """The event of this id. Raises ``KeyError`` when it is not there."""
+
+
+@runtime_checkable
+class PrunableStorage(Storage, Protocol):
+    """A storage from which old events can be removed."""
+
+    def prune(self, before: datetime, *, dry_run: bool = False) -> int:
+        """Remove the events that occurred before this moment; return how many there were (``dry_run``: would be)."""
