@@ -1,0 +1,47 @@
+"""The full-text index, in each database's own way."""
+
+from django.db import migrations
+
+from audit_django.models.search import FTS_TABLE
+
+TABLE = "audit_django_event"
+
+CREATE = {
+    "postgresql": [
+        f"CREATE INDEX audit_event_search ON {TABLE} USING gin (to_tsvector('simple', search))",
+    ],
+    "mysql": [
+        f"CREATE FULLTEXT INDEX audit_event_search ON {TABLE} (search)",
+    ],
+    # External content: the words are stored once, in the event table. Events are only ever added and, by pruning, removed.
+    "sqlite": [
+        f"CREATE VIRTUAL TABLE {FTS_TABLE} USING fts5"
+        f"(search, content='{TABLE}', content_rowid='number', tokenize='unicode61 remove_diacritics 0')",
+        f"CREATE TRIGGER {FTS_TABLE}_insert AFTER INSERT ON {TABLE} BEGIN "
+        f"INSERT INTO {FTS_TABLE} (rowid, search) VALUES (new.number, new.search); END",
+        f"CREATE TRIGGER {FTS_TABLE}_delete AFTER DELETE ON {TABLE} BEGIN "
+        f"INSERT INTO {FTS_TABLE} ({FTS_TABLE}, rowid, search) VALUES ('delete', old.number, old.search); END",
+    ],
+}
+DROP = {
+    "postgresql": ["DROP INDEX audit_event_search"],
+    "mysql": [f"DROP INDEX audit_event_search ON {TABLE}"],
+    "sqlite": [
+        f"DROP TRIGGER {FTS_TABLE}_insert",
+        f"DROP TRIGGER {FTS_TABLE}_delete",
+        f"DROP TABLE {FTS_TABLE}",
+    ],
+}
+
+
+def _run(statements):
+    def run(apps, schema_editor):
+        for statement in statements.get(schema_editor.connection.vendor, ()):
+            schema_editor.execute(statement)
+
+    return run
+
+
+class Migration(migrations.Migration):
+    dependencies = [("audit_django", "0001_initial")]
+    operations = [migrations.RunPython(_run(CREATE), _run(DROP), elidable=False)]

@@ -1,0 +1,6 @@
+"""The tables, in the order of an event's way: event and outbox, log, cursor, parked, summary."""
+
+from audit_django.models.event import AuditEvent, OutboxEntry
+from audit_django.models.log import Cursor, LogEntry, ParkedEntry, Summary
+
+__all__ = ["AuditEvent", "Cursor", "LogEntry", "OutboxEntry", "ParkedEntry", "Summary"]

@@ -1,0 +1,115 @@
+"""The outbox on Django's tables: one INSERT a table in the transaction of the business data, whatever the number of events."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from audit_core.event import RecordedEvent
+from audit_core.outbox import Waiting
+from audit_django.models import AuditEvent, OutboxEntry
+from audit_django.search_words import search_words
+
+
+class DjangoOutbox:
+    """The :class:`~audit_core.outbox.Outbox` of one database alias."""
+
+    def __init__(self, using: str = "default") -> None:
+        self.using = using
+
+    def append(self, events: Sequence[RecordedEvent]) -> None:
+        """Write these events and their outbox rows with the transaction that is open on this alias."""
+        connection = connections[self.using]
+        insert_events(connection, events)
+        insert(connection, OutboxEntry, [(recorded.id, recorded.leaf_hash) for recorded in events])
+
+    def waiting(self) -> Waiting:
+        """What has been committed and has no seq yet."""
+        entries = OutboxEntry.objects.using(self.using)
+        oldest = entries.order_by("id").values_list("event_id", flat=True).first()
+        if oldest is None:
+            return Waiting()
+        occurred = AuditEvent.objects.using(self.using).filter(event_id=oldest).values_list("occurred_at", flat=True)
+        return Waiting(entries.count(), occurred.first())
+
+
+def insert_events(connection: BaseDatabaseWrapper, events: Sequence[RecordedEvent]) -> None:
+    """Write the event rows alone."""
+    insert(connection, AuditEvent, [_event_row(recorded) for recorded in events])
+
+
+def insert(connection: BaseDatabaseWrapper, model: type[models.Model], rows: Sequence[Sequence[Any]]) -> None:
+    """INSERT these rows, each with a value for every field but the automatic key, in one statement.
+
+    More statements only where the database limits the parameters of one. Written by hand because this is in the way of every
+    save: the ORM builds the same statement anew each time.
+    """
+    sql, fields, batch_size = _statement(connection, model)
+    row_sql = "(" + ", ".join(["%s"] * len(fields)) + ")"
+    with connection.cursor() as cursor:
+        for start in range(0, len(rows), batch_size):
+            batch = rows[start : start + batch_size]
+            params = [
+                field.get_db_prep_save(value, connection)
+                for row in batch
+                for field, value in zip(fields, row, strict=True)
+            ]
+            cursor.execute(sql + ", ".join([row_sql] * len(batch)), params)
+
+
+_STATEMENTS: dict[tuple[str, type[models.Model]], tuple[str, list[models.Field[Any, Any]]]] = {}
+
+
+def _statement(
+    connection: BaseDatabaseWrapper, model: type[models.Model]
+) -> tuple[str, list[models.Field[Any, Any]], int]:
+    key = (connection.vendor, model)
+    if key not in _STATEMENTS:
+        fields = [field for field in model._meta.local_concrete_fields if not isinstance(field, models.AutoField)]
+        columns = ", ".join(connection.ops.quote_name(field.column) for field in fields)
+        table = connection.ops.quote_name(model._meta.db_table)
+        _STATEMENTS[key] = f"INSERT INTO {table} ({columns}) VALUES ", fields  # noqa: S608  our own tables
+    sql, fields = _STATEMENTS[key]
+    return sql, fields, max(1, _max_params(connection) // len(fields))
+
+
+def _max_params(connection: BaseDatabaseWrapper) -> int:
+    if connection.vendor == "sqlite":  # Django's figure is SQLite's least; the library in use allows far more
+        return min(connection.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER), 30_000)
+    return connection.features.max_query_params or 30_000  # PostgreSQL's protocol ends at 65,535
+
+
+def _event_row(recorded: RecordedEvent) -> tuple[Any, ...]:
+    event = recorded.event
+    actor, target = event.actor, event.target
+    return (
+        recorded.id,
+        event.occurred_at,
+        event.category[:20],
+        event.action[:100],
+        event.outcome[:10],
+        column_key(actor.id if actor else None, 255),
+        (actor.label or "")[:255] if actor else None,
+        column_key(target.type if target else None, 150),
+        column_key(target.id if target else None, 255),
+        column_key(event.tenant, 100),
+        column_key(event.context.request_id, 100),
+        search_words(event),
+        recorded.text,
+    )
+
+
+def column_key(value: str | None, length: int) -> str | None:
+    """``value`` as it stands in a column of this length: one that is too long ends in its digest, so it stays unique.
+
+    The event's text has the whole value. A query asks with the same function.
+    """
+    if value is None or len(value) <= length:
+        return value
+    digest = hashlib.sha256(value.encode()).hexdigest()
+    return f"{value[: length - 65]}#{digest}"

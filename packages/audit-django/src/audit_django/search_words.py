@@ -1,0 +1,66 @@
+"""The words by which an event is found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from audit_core.diff import Change
+from audit_core.event import Event
+from audit_core.privacy import is_sealed
+from audit_django.models.search import WORD, field_token
+
+MAX_VALUE_CHARACTERS = 500  # of one value: what is found further in is found in the event itself
+MAX_CHARACTERS = 8000  # of one event
+
+
+def search_words(event: Event) -> str:
+    """The different words of ``event``'s labels, values and reason, in lower case, and one token for each changed field.
+
+    Sealed values add nothing. The text is what a full-text index is built over, so it has no punctuation at which the three
+    databases would split differently.
+    """
+    words = dict.fromkeys(WORD.findall(" ".join(_texts(event)).lower()))
+    text = " ".join(words)
+    if len(text) > MAX_CHARACTERS:
+        text = text[:MAX_CHARACTERS].rsplit(" ", 1)[0]
+    return " ".join([text, *map(field_token, event.diff)])
+
+
+def _texts(event: Event) -> Iterator[str]:
+    yield event.action
+    if (actor := event.actor) is not None:
+        yield from filter(None, (actor.repr, actor.username, actor.email))
+    if (target := event.target) is not None:
+        yield from filter(None, (target.kind or target.type.rpartition(".")[2], target.repr, target.id))
+    for related in event.related:
+        yield related.repr or ""
+    yield event.reason or ""
+    yield event.context.ip or ""
+    for change in event.diff.values():
+        yield change.name
+        if not change.sensitive:
+            yield from _values(change)
+
+
+def _values(change: Change) -> Iterator[str]:
+    if change.display:
+        yield from change.display.values()
+    for value in (change.before, change.after, *change.added, *change.removed):
+        yield from _words_of(value)
+
+
+def _words_of(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value[:MAX_VALUE_CHARACTERS]
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield str(value)
+    elif isinstance(value, dict) and not is_sealed(value):
+        if "repr" in value:
+            yield str(value["repr"])[:MAX_VALUE_CHARACTERS]
+        elif "base64" not in value and "sha256" not in value:
+            for item in list(value.values())[:20]:
+                yield from _words_of(item)
+    elif isinstance(value, list):
+        for item in value[:20]:
+            yield from _words_of(item)

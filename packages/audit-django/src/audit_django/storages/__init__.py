@@ -1,0 +1,1 @@
+"""The default storage: the log in the application's own database."""
