@@ -44,4 +44,4 @@ def _run(statements):
 
 class Migration(migrations.Migration):
     dependencies = [("audit_django", "0001_initial")]
-    operations = [migrations.RunPython(_run(CREATE), _run(DROP), elidable=False)]
+    operations = [migrations.RunPython(_run(CREATE), _run(DROP), atomic=False)]
