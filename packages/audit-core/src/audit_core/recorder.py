@@ -38,10 +38,12 @@ class Recorder:
         hooks: RecorderHooks,
         *,
         as_actor: Callable[[Any], Actor | None] | None = None,
+        resolve_actor: Callable[[], Any] | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._hooks = hooks
         self._as_actor = as_actor or actor_from
+        self._resolve_actor = resolve_actor
         self._clock = clock
 
     def build(
@@ -99,6 +101,8 @@ class Recorder:
             source = source()
         if source is None and resolve:
             source = self._hooks.resolve_actor()
+        if source is None and resolve and self._resolve_actor is not None:
+            source = self._resolve_actor()
         if source is None:
             return None
         actor = source if isinstance(source, Actor) else self._as_actor(source)

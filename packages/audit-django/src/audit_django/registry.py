@@ -1,1 +1,243 @@
-def autodiscover(): ...
+"""What is audited: the models, the options of each, and what capture has to know of their fields."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, overload
+
+from django.apps import apps
+from django.core.signals import setting_changed
+from django.db.models import Model
+from django.db.models.signals import class_prepared
+from django.utils.module_loading import autodiscover_modules
+
+from audit_core.errors import ConfigurationError
+from audit_django.conf import BEFORE, ON_ERROR, get_settings
+from audit_django.fields import Tracked, build
+
+_M = TypeVar("_M", bound=type[Model])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How one model is audited (see :func:`register`)."""
+
+    fields: Sequence[str] | None = None
+    exclude: Sequence[str] = ()
+    sensitive: Sequence[str] = ()
+    m2m: Sequence[str] | None = None
+    owner: Sequence[str] = ()
+    condition: Callable[[Any], bool] | None = None
+    before: str = "database"
+    on_error: str | None = None
+
+
+_registered: dict[str, Options] = {}  # by lower-case label: a model may be registered before it exists
+_tracked: dict[type[Model], Tracked | None] = {}
+
+
+def register(
+    model: type[Model] | str,
+    *,
+    fields: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
+    sensitive: Sequence[str] = (),
+    m2m: Sequence[str] | None = None,
+    owner: Sequence[str] = (),
+    condition: Callable[[Any], bool] | None = None,
+    before: str = "database",
+    on_error: str | None = None,
+) -> None:
+    """Audit ``model`` (a class or ``"policies.Policy"``). Neither its managers nor its base classes change.
+
+    - ``fields``: only these; ``exclude``: all but these. The primary key and many-to-many fields are not among them.
+    - ``sensitive``: fields whose values never leave the recorder in the clear.
+    - ``m2m``: these many-to-many fields; all of them when not given, none for ``()``.
+    - ``owner``: relations of which a change is a move ("moved it from Bob to Carol").
+    - ``condition``: called with the instance; an event is recorded only when it returns true.
+    - ``before``: where the values before a change come from: ``"database"``, read under a row lock.
+    - ``on_error``: ``"required"`` (a write whose event cannot be written fails) or ``"best_effort"`` (it succeeds, and the
+      loss is counted and recorded). The setting ``ON_ERROR`` when not given.
+
+    Registering a model again replaces its options. Raises :class:`~audit_core.errors.ConfigurationError` for an option that
+    cannot be; names of fields are checked when the models are loaded.
+    """
+    for name, value, known in (("before", before, BEFORE), ("on_error", on_error or "required", ON_ERROR)):
+        if value not in known:
+            raise ConfigurationError(f"register({model!r}): {name} is {value!r}. Write one of: {', '.join(known)}.")
+    for name, value in (("fields", fields), ("exclude", exclude), ("sensitive", sensitive), ("m2m", m2m), ("owner", owner)):
+        if isinstance(value, str):
+            raise ConfigurationError(f"register({model!r}): {name} is one string. Write a list: {name}=[{value!r}].")
+    label = model if isinstance(model, str) else _concrete(model)._meta.label
+    _registered[label.lower()] = Options(
+        fields=fields,
+        exclude=exclude,
+        sensitive=sensitive,
+        m2m=m2m,
+        owner=owner,
+        condition=condition,
+        before=before,
+        on_error=on_error,
+    )
+    forget()
+
+
+def unregister(model: type[Model] | str) -> None:
+    """Stop auditing a model that was registered. What was recorded stays."""
+    label = model if isinstance(model, str) else _concrete(model)._meta.label
+    _registered.pop(label.lower(), None)
+    forget()
+
+
+@overload
+def audited(model: _M, /) -> _M: ...
+@overload
+def audited(**options: Any) -> Callable[[_M], _M]: ...
+def audited(model: Any = None, /, **options: Any) -> Any:
+    """A class decorator with the options of :func:`register`: ``@audited`` or ``@audited(sensitive=["ssn"])``."""
+
+    def decorate(cls: _M) -> _M:
+        register(cls, **options)
+        return cls
+
+    return decorate if model is None else decorate(model)
+
+
+class AuditableMixin:
+    """Audits the models that inherit from it; ``audit_options`` are the keyword arguments of :func:`register`.
+
+    Any audited model, with or without this mixin, may have ``get_audit_context``.
+    """
+
+    audit_options: dict[str, Any] = {}  # noqa: RUF012  read, never changed
+
+    def get_audit_context(self) -> dict[str, Any]:
+        """What :func:`audit_core.context.audit_context` takes, for the events of this object: ``{"actor": …}``."""
+        return {}
+
+
+def _register_mixin(sender: type[Model], **kwargs: Any) -> None:
+    if issubclass(sender, AuditableMixin) and not sender._meta.proxy:
+        register(sender, **sender.audit_options)
+    else:
+        forget()
+
+
+class_prepared.connect(_register_mixin)
+
+
+_listeners: list[Callable[[], None]] = []
+_discovered = False
+
+
+def autodiscover() -> None:
+    """Import the ``audit`` module of every installed app, as the admin does with ``admin``."""
+    global _discovered
+    autodiscover_modules("audit")
+    _discovered = True
+    forget()
+
+
+def on_change(listener: Callable[[], None]) -> None:
+    """Call ``listener`` once all apps are loaded, and whenever what is audited may have changed."""
+    if listener not in _listeners:
+        _listeners.append(listener)
+
+
+def tracked(model: type[Model]) -> Tracked | None:
+    """What capture has to know of ``model``, or ``None`` when it is not audited. Cheap: made once for each class."""
+    try:
+        return _tracked[model]
+    except KeyError:
+        pass
+    result = None
+    if apps.models_ready:
+        source = _audited_model(_concrete(model))
+        if source is not None:
+            result = build(source, _options(source), get_settings())
+        _tracked[model] = result
+    return result
+
+
+def describe(model: type[Model]) -> Tracked:
+    """What is known of a model whether it is audited or not: for custom events about it."""
+    return build(_concrete(model), _options(_concrete(model)), get_settings())
+
+
+def _audited_model(model: type[Model]) -> type[Model] | None:
+    """The model under whose name a write to ``model`` is recorded: itself, or the nearest parent that is audited."""
+    meta = model._meta
+    if meta.apps is not apps or meta.app_label == "audit_django" or meta.auto_created or meta.swapped:
+        return None  # historical models of migrations are not the application's own
+    if meta.label_lower in get_settings().excluded_models and meta.label_lower not in _registered:
+        return None
+    if get_settings().models == "all" or meta.label_lower in _registered:
+        return model
+    return next((parent for parent in meta.get_parent_list() if parent._meta.label_lower in _registered), None)
+
+
+def _options(model: type[Model]) -> Options:
+    return _registered.get(model._meta.label_lower) or Options()
+
+
+def tracked_models() -> list[type[Model]]:
+    """The models that are audited, by label."""
+    models = (model for model in apps.get_models() if _audited_model(_concrete(model)) is model)
+    return sorted(models, key=lambda model: model._meta.label)
+
+
+def history_types(model: type[Model]) -> list[str]:
+    """The target types under which the history of an object of ``model`` is found.
+
+    Its own and those of its multi-table children, whose events hold the parent's fields too; if only a parent is audited,
+    the parent's.
+    """
+    concrete = _concrete(model)
+    source = _audited_model(concrete) or concrete
+    children = [child for child in apps.get_models() if issubclass(child, concrete) and not child._meta.proxy]
+    return list(dict.fromkeys([source._meta.label, *(child._meta.label for child in children)]))
+
+
+def problems() -> list[str]:
+    """What is wrong with the registrations: models and fields that do not exist."""
+    found = []
+    labels = {model._meta.label_lower: model for model in apps.get_models()}
+    for label, options in _registered.items():
+        model = labels.get(label)
+        if model is None:
+            found.append(f"register({label!r}): there is no such model.{_suggest(label, list(labels))}")
+            continue
+        meta = model._meta
+        columns = [field.name for field in meta.concrete_fields]
+        relations = [field.name for field in meta.many_to_many]
+        for option, known in (("fields", columns), ("exclude", columns + relations), ("sensitive", columns),
+                              ("owner", columns), ("m2m", relations)):  # fmt: skip
+            for name in getattr(options, option) or ():
+                if name not in known:
+                    found.append(
+                        f"register({meta.label!r}): {option} names {name!r}, which the model does not have."
+                        f"{_suggest(name, known)}"
+                    )
+    return found
+
+
+def _suggest(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _concrete(model: type[Model]) -> type[Model]:
+    return model._meta.concrete_model or model
+
+
+def forget(**kwargs: Any) -> None:
+    """Make everything anew that was derived from options and settings."""
+    _tracked.clear()
+    if _discovered:
+        for listener in _listeners:
+            listener()
+
+
+setting_changed.connect(forget)

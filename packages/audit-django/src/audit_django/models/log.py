@@ -48,7 +48,7 @@ class ParkedEntry(models.Model):
     sink = models.CharField(max_length=100)
     seq = models.BigIntegerField()
     event_id = models.UUIDField()
-    target_type = models.CharField(max_length=150)
+    target_type = models.CharField(max_length=150, null=True)  # noqa: DJ001
     target_id = models.CharField(max_length=255, null=True)  # noqa: DJ001
     reason = models.TextField()
     parked_at = models.DateTimeField()

@@ -1,0 +1,62 @@
+"""The backends of the settings, made when first used and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from django.core.signals import setting_changed
+
+from audit_core import backends
+from audit_core.plugins.manager import get_plugin_manager
+from audit_django.conf import get_settings
+from audit_django.storages.database import DatabaseStorage
+
+
+@lru_cache(maxsize=None)
+def storage(name: str) -> Any:
+    """The storage of this name in ``STORAGES``. Raises :class:`~audit_core.errors.ConfigurationError`."""
+    return backends.build("storage", get_settings().storages[name], name=name)
+
+
+@lru_cache(maxsize=None)
+def stream(name: str) -> Any:
+    """The stream of this name in ``STREAMS``."""
+    return backends.build("stream", get_settings().streams[name], name=name)
+
+
+@lru_cache(maxsize=1)
+def summarizer() -> Any:
+    """The summarizer."""
+    return backends.build("summarizer", get_settings().summarizer, name="SUMMARIZER")
+
+
+def sinks() -> Mapping[str, Any]:
+    """What the relay delivers to: every storage and stream but the log's own database, which has the events already."""
+    settings = get_settings()
+    found: dict[str, Any] = {name: storage(name) for name in settings.storages}
+    found = {name: backend for name, backend in found.items() if not isinstance(backend, DatabaseStorage)}
+    return {**found, **{name: stream(name) for name in settings.streams}}
+
+
+def load() -> None:
+    """Find every backend that the settings name, so that one that cannot be loaded stops the start and not the first event.
+
+    Raises :class:`~audit_core.errors.ConfigurationError` naming its distribution, version and cause.
+    """
+    settings, manager = get_settings(), get_plugin_manager()
+    for kind, configured in (("storage", settings.storages), ("stream", settings.streams)):
+        for config in configured.values():
+            manager.factory(kind, config["BACKEND"])
+    manager.factory("summarizer", settings.summarizer["BACKEND"])
+
+
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    if setting == "AUDIT":
+        storage.cache_clear()
+        stream.cache_clear()
+        summarizer.cache_clear()
+
+
+setting_changed.connect(_forget)

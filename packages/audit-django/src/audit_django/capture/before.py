@@ -1,0 +1,66 @@
+"""What the database held before a write, read under a row lock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import connections
+from django.db.models import Model, QuerySet
+
+from audit_core.diff import FIELD
+from audit_django.fields import FieldSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The values of one row by attribute name, and the objects its relations referred to where they came along."""
+
+    values: Mapping[str, Any]
+    related: Mapping[str, Model] = field(default_factory=dict)
+
+
+def read(model: type[Model], pk: Any, specs: Sequence[FieldSpec], using: str, instance: Model) -> Row | None:
+    """The row of this primary key, locked until the transaction ends; ``None`` when there is none. One SELECT.
+
+    Relations whose object ``instance`` holds are joined: they are the ones that may have been set to another object, and the
+    old one's label is needed then. Custom managers are not asked, so what they hide is found.
+    """
+    rows: QuerySet[Any] = QuerySet(model=model, using=using).filter(pk=pk)
+    joins = _joins(specs, using, instance)
+    if joins:
+        features = connections[using].features
+        of = ("self", *_parent_links(model)) if features.has_select_for_update_of else ()
+        row = rows.select_for_update(of=of).select_related(*joins).first()
+        if row is None:
+            return None
+        values = {spec.attname: row.__dict__.get(spec.attname) for spec in specs}
+        return Row(values, {name: getattr(row, name) for name in joins})
+    names = [spec.attname for spec in specs]
+    found = rows.order_by().select_for_update().values_list(*names)[:1]
+    for values in found:
+        return Row(dict(zip(names, values, strict=True)))
+    return None
+
+
+def reread(model: type[Model], pk: Any, specs: Sequence[FieldSpec], using: str) -> Mapping[str, Any]:
+    """What the database made of expressions, defaults of its own and generated columns. One SELECT."""
+    names = [spec.attname for spec in specs]
+    rows = QuerySet(model=model, using=using).filter(pk=pk).order_by().values_list(*names)[:1]
+    return next((dict(zip(names, values, strict=True)) for values in rows), {})
+
+
+def _joins(specs: Sequence[FieldSpec], using: str, instance: Model) -> list[str]:
+    features = connections[using].features
+    if features.has_select_for_update and not features.has_select_for_update_of:
+        return []  # the rows that are joined would be locked too
+    return [
+        spec.name
+        for spec in specs
+        if spec.relation != FIELD and spec.field.is_cached(instance) and spec.field.get_cached_value(instance)
+    ]
+
+
+def _parent_links(model: type[Model]) -> list[str]:
+    return [link.name for link in model._meta.parents.values() if link is not None]

@@ -1,0 +1,102 @@
+"""From values before and after to the diff of an event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.db.models import Model
+
+from audit_core.codec import canonical
+from audit_core.diff import FIELD, Change
+from audit_core.plugins.manager import get_plugin_manager
+from audit_django.capture.before import Row
+from audit_django.fields import FieldSpec
+from audit_django.labels import Labels
+from audit_django.recording import get_sealer
+from audit_django.values import normalized
+
+_SCALARS = frozenset({str, int, float, bool, bytes})
+
+
+def created(specs: Sequence[FieldSpec], instance: Model, after: Mapping[str, Any], using: str) -> dict[str, Change]:
+    """The diff of a row that is new: every value that is not null."""
+    pairs = [(spec, None, _plain_after(spec, after[spec.attname])) for spec in specs]
+    return _changes([pair for pair in pairs if pair[2] is not None], _at_hand(specs, None, instance, using))
+
+
+def updated(
+    specs: Sequence[FieldSpec], instance: Model | None, before: Row, after: Mapping[str, Any], using: str
+) -> dict[str, Change]:
+    """The diff of a row that was there: the values that are not the same once the field has normalized them."""
+    pairs = []
+    for spec in specs:
+        old, new = before.values[spec.attname], after[spec.attname]
+        if type(old) is type(new) and (old is None or (type(old) in _SCALARS and old == new)):
+            continue
+        plain_old, plain_new = spec.plain(old), _plain_after(spec, new)
+        if not _same(plain_old, plain_new):
+            pairs.append((spec, plain_old, plain_new))
+    if not pairs:
+        return {}
+    return _changes(pairs, _at_hand([pair[0] for pair in pairs], before, instance, using))
+
+
+def deleted(specs: Sequence[FieldSpec], rows: Sequence[Mapping[str, Any]], using: str) -> list[dict[str, Change]]:
+    """The diffs of rows of one model that are gone: every value that was not null."""
+    labels = Labels(using)
+    plain_rows = [{spec.name: spec.plain(row[spec.attname]) for spec in specs} for row in rows]
+    for spec in specs:
+        if spec.relation != FIELD and not spec.sensitive:
+            labels.fetch(spec, [row[spec.name] for row in plain_rows])
+    return [
+        _changes([(spec, row[spec.name], None) for spec in specs if row[spec.name] is not None], labels)
+        for row in plain_rows
+    ]
+
+
+def _plain_after(spec: FieldSpec, value: Any) -> Any:
+    return spec.plain(normalized(spec.field, value))
+
+
+def _same(old: Any, new: Any) -> bool:
+    if isinstance(old, dict | list) and isinstance(new, dict | list):
+        return canonical(old) == canonical(new)  # in Python {"a": 1} equals {"a": True}
+    return type(old) is type(new) and bool(old == new)
+
+
+def _changes(pairs: Sequence[tuple[FieldSpec, Any, Any]], labels: Labels) -> dict[str, Change]:
+    hooks = get_plugin_manager()
+    compare = hooks.diff_field if hooks.implements("audit_diff_field") else None
+    diff = {}
+    for spec, old, new in pairs:
+        if spec.sensitive:
+            diff[spec.name] = spec.change(_sealed(spec, old), _sealed(spec, new))
+        elif spec.relation != FIELD:
+            labels.fetch(spec, (old, new))
+            diff[spec.name] = spec.change(labels.reference(spec, old), labels.reference(spec, new))
+        else:
+            answer = compare(spec.field, old, new) if compare else None
+            if answer is None:
+                diff[spec.name] = spec.change(old, new)
+            elif answer:
+                diff[spec.name] = spec.change(answer["before"], answer["after"])
+    return diff
+
+
+def _at_hand(specs: Sequence[FieldSpec], before: Row | None, instance: Model | None, using: str) -> Labels:
+    """The labels of related objects that were read with the row or are held by the instance."""
+    labels = Labels(using)
+    for spec in specs:
+        if spec.relation != FIELD and not spec.sensitive:
+            if before is not None:
+                labels.learn(spec, before.related.get(spec.name))
+            if instance is not None and spec.field.is_cached(instance):
+                labels.learn(spec, spec.field.get_cached_value(instance))
+    return labels
+
+
+def _sealed(spec: FieldSpec, value: Any) -> Any:
+    if spec.never_stored and value:
+        return {"sealed": {}}
+    return get_sealer().seal(value)

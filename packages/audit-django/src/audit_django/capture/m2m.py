@@ -1,0 +1,178 @@
+"""Many-to-many relations: add, remove, set and clear, from both sides.
+
+The event is that of the object whose model declares the field, whichever side was used. Only rows that were really linked or
+unlinked are in it. Receivers are connected for audited fields alone: a receiver costs every ``add()`` a SELECT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Model, QuerySet
+from django.db.models.signals import m2m_changed
+
+from audit_core.codec import plain
+from audit_django import registry
+from audit_django.capture import guard
+from audit_django.capture.push import push_or_join
+from audit_django.capture.transactions import TransactionState, joined
+from audit_django.fields import M2MSpec, Tracked
+from audit_django.labels import label_of, objects_of
+from audit_django.recording import capture_is_off
+
+Link = tuple[Any, Any]
+"""The key of the object that declares the field, and that of the one it is linked to."""
+
+_fields: dict[type[Model], tuple[Tracked, M2MSpec]] = {}  # by through model
+_LINKS = "_audit_links"  # on ModelState, between the signals before and after
+
+
+def install() -> None:
+    """Connect to the fields that are audited, now and whenever registrations change."""
+    registry.on_change(_connect)
+
+
+def _connect() -> None:
+    _fields.clear()
+    for model in registry.tracked_models():
+        tracked = registry.tracked(model)
+        for spec in tracked.m2m if tracked else ():
+            through = spec.field.remote_field.through
+            _fields.setdefault(through, (tracked, spec))
+            m2m_changed.connect(_changed, sender=through, dispatch_uid="audit_django")
+
+
+@dataclass(frozen=True, slots=True)
+class _Through:
+    """The two columns of a through table."""
+
+    model: type[Model]
+    owner: str
+    other: str
+
+    @classmethod
+    def of(cls, spec: M2MSpec) -> _Through:
+        model = spec.field.remote_field.through
+        names = spec.field.m2m_field_name(), spec.field.m2m_reverse_field_name()  # type: ignore[attr-defined]
+        owner, other = (model._meta.get_field(name).attname for name in names)
+        return cls(model, owner, other)
+
+    def links(self, rows: QuerySet[Any]) -> list[Link]:
+        return list(rows.order_by("pk").values_list(self.owner, self.other))
+
+
+def _changed(
+    sender: type[Model],
+    instance: Model,
+    action: str,
+    reverse: bool,
+    pk_set: Collection[Any] | None,
+    using: str,
+    **kwargs: Any,
+) -> None:
+    if sender not in _fields or action == "pre_add":
+        return
+    tracked, spec = _fields[sender]
+    through = _Through.of(spec)
+    with guard.recording(using, tracked.type, required=tracked.required):
+        if action in ("pre_remove", "pre_clear"):
+            with joined(using):
+                rows = QuerySet(model=sender, using=using).filter(
+                    **{through.other if reverse else through.owner: instance.pk}
+                )
+                if pk_set is not None:
+                    rows = rows.filter(**{f"{through.owner if reverse else through.other}__in": pk_set})
+                setattr(instance._state, _LINKS, through.links(rows.select_for_update()))
+            return
+        added, removed = _what_happened(instance, action, reverse, pk_set)
+        if spec.field.remote_field.symmetrical:
+            added, removed = _both_ways(added), _both_ways(removed)
+        if (added or removed) and not capture_is_off():
+            with joined(using) as state:
+                _record(state, spec, added, removed, instance, using)
+
+
+def _what_happened(
+    instance: Model, action: str, reverse: bool, pk_set: Collection[Any] | None
+) -> tuple[list[Link], list[Link]]:
+    if action == "post_add":
+        pairs = [(instance.pk, pk) for pk in sorted(pk_set or (), key=str)]
+        return [(other, own) for own, other in pairs] if reverse else pairs, []
+    return [], instance._state.__dict__.pop(_LINKS, [])
+
+
+def _both_ways(links: Iterable[Link]) -> list[Link]:
+    return list(dict.fromkeys(pair for one, other in links for pair in ((one, other), (other, one))))
+
+
+def _record(
+    state: TransactionState,
+    spec: M2MSpec,
+    added: Sequence[Link],
+    removed: Sequence[Link],
+    instance: Model,
+    using: str,
+) -> None:
+    """One event for each object that declares the field."""
+    model, other_model = spec.field.model, spec.field.related_model
+    owners = _objects(model, {owner for owner, _ in (*added, *removed)}, instance, using)
+    others = _objects(other_model, {other for _, other in (*added, *removed)}, instance, using)
+    for key, owner in owners.items():
+        tracked = registry.tracked(type(owner))
+        if tracked is None or (tracked.condition is not None and not tracked.condition(owner)):
+            continue
+        change = spec.change(
+            [_reference(other, others) for own, other in added if own == key],
+            [_reference(other, others) for own, other in removed if own == key],
+        )
+        push_or_join(state, tracked, tracked.target(owner.pk, label_of(owner)), {spec.field.name: change}, owner)
+
+
+def _objects(model: type[Model], keys: Collection[Any], instance: Model, using: str) -> dict[Any, Model]:
+    found = {instance.pk: instance} if isinstance(instance, model) and instance.pk in keys else {}
+    found.update({item.pk: item for item in objects_of(model, "pk", [k for k in keys if k not in found], using)})
+    return found
+
+
+def _reference(key: Any, objects: dict[Any, Model]) -> dict[str, Any]:
+    return {"pk": plain(key), "repr": label_of(objects[key]) if key in objects else None}
+
+
+def is_audited(through: type[Model]) -> bool:
+    """Whether this is the through table of an audited field."""
+    return through in _fields
+
+
+def owner_of(through: type[Model]) -> Tracked:
+    """The audited model that declares the field of this through table."""
+    return _fields[through][0]
+
+
+@dataclass(frozen=True)
+class Unlinked:
+    """What a deletion unlinks: rows of one through table, with the objects on both sides as they were."""
+
+    spec: M2MSpec
+    links: Sequence[Link]
+    owners: dict[Any, Model]
+    others: dict[Any, Model]
+
+    def change_for(self, owner_key: Any) -> Any:
+        """The change of the field of one owner; ``None`` when nothing of it is unlinked."""
+        references = [_reference(other, self.others) for owner, other in self.links if owner == owner_key]
+        return self.spec.change([], references) if references else None
+
+
+def unlinked_by_deletion(rows: QuerySet[Any] | Sequence[Model], through_model: type[Model], using: str) -> Unlinked:
+    """Read what is about to be unlinked because one side is deleted: three queries a table."""
+    _, spec = _fields[through_model]
+    through = _Through.of(spec)
+    if isinstance(rows, QuerySet):
+        links = through.links(rows)
+    else:
+        links = [(getattr(row, through.owner), getattr(row, through.other)) for row in rows]
+    owners = {o.pk: o for o in objects_of(spec.field.model, "pk", [own for own, _ in links], using)}
+    others = {o.pk: o for o in objects_of(spec.field.related_model, "pk", [other for _, other in links], using)}
+    return Unlinked(spec, links, owners, others)

@@ -1,0 +1,143 @@
+"""Saving: ``Model.save()`` in all its forms, ``create``, ``get_or_create``, ``update_or_create``, ``loaddata``.
+
+All of them end in ``Model._save_table``, once for each table. It is wrapped instead of ``save()`` because it is what Django does
+between the ``pre_save`` and ``post_save`` signals: handlers of the user run outside a transaction of ours, as they do without us.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import router
+from django.db.models import Model
+
+from audit_django import registry
+from audit_django.capture import before as database
+from audit_django.capture import changes, guard
+from audit_django.capture.before import Row
+from audit_django.capture.push import push
+from audit_django.capture.transactions import TransactionState, joined
+from audit_django.fields import FieldSpec, Tracked
+from audit_django.labels import label_of
+from audit_django.recording import capture_is_off
+from audit_django.values import is_expression
+
+_save_table = Model._save_table  # type: ignore[attr-defined]
+_save_parents = Model._save_parents  # type: ignore[attr-defined]
+_BEFORE = "_audit_before"  # on ModelState, between the parents' tables and the last one
+
+
+def install() -> None:
+    """Wrap the two methods. Doing it again changes nothing."""
+    Model._save_table = save_table  # type: ignore[attr-defined]
+    Model._save_parents = save_parents  # type: ignore[attr-defined]
+
+
+@functools.wraps(_save_parents)
+def save_parents(self: Model, cls: type[Model], using: str, update_fields: Any, *args: Any, **kwargs: Any) -> Any:
+    """Read a multi-table child's row before its parents are written."""
+    if cls is not self._meta.concrete_model or not cls._meta.parents:
+        return _save_parents(self, cls, using, update_fields, *args, **kwargs)
+    tracked = registry.tracked(type(self))
+    specs = _written(tracked, cls, update_fields, raw=False) if tracked else ()
+    if tracked is None or not specs or not self._is_pk_set(cls._meta):  # type: ignore[attr-defined]
+        return _save_parents(self, cls, using, update_fields, *args, **kwargs)
+    with joined(using):  # save_base has begun a transaction
+        row = database.read(tracked.model, self.pk, specs, using, self)
+    setattr(self._state, _BEFORE, row)
+    try:
+        return _save_parents(self, cls, using, update_fields, *args, **kwargs)
+    except BaseException:
+        delattr(self._state, _BEFORE)
+        raise
+
+
+@functools.wraps(_save_table)
+def save_table(
+    self: Model,
+    raw: bool = False,
+    cls: Any = None,
+    force_insert: Any = False,
+    force_update: bool = False,
+    using: Any = None,
+    update_fields: Any = None,
+) -> Any:
+    """Write one table, and record what changed once the last table of the object is written."""
+
+    def write() -> Any:
+        return _save_table(self, raw, cls, force_insert, force_update, using, update_fields)
+
+    if cls is not self._meta.concrete_model:
+        return write()  # a parent's table: the event is the child's
+    row = self._state.__dict__.pop(_BEFORE, None)
+    tracked = registry.tracked(type(self))
+    if tracked is None:
+        return write()
+    specs = _written(tracked, cls, update_fields, raw)
+    if (not specs and update_fields) or capture_is_off():
+        return write()
+    using = using or router.db_for_write(type(self), instance=self)
+    with joined(using) as state:
+        if row is None and _may_exist(self, cls, raw, force_insert, force_update):
+            row = database.read(tracked.model, self.pk, specs, using, self)
+        is_update = write()
+        with guard.recording(using, tracked.type, required=tracked.required):
+            _record(state, tracked, specs, self, row, bool(is_update), using)
+    return is_update
+
+
+def _written(tracked: Tracked, cls: type[Model], update_fields: Any, raw: bool) -> Sequence[FieldSpec]:
+    """The audited columns that this save writes, and the generated ones that may follow."""
+    specs = tracked.fields
+    if raw:  # fixtures write one table at a time
+        local = set(cls._meta.local_concrete_fields)
+        return [spec for spec in specs if spec.field in local]
+    if update_fields is None:
+        return specs
+    return [s for s in specs if s.name in update_fields or s.attname in update_fields or s.field.generated]
+
+
+def _may_exist(instance: Model, cls: type[Model], raw: bool, force_insert: Any, force_update: bool) -> bool:
+    """Whether Django will try an UPDATE first (the conditions are those of ``Model._save_table``)."""
+    if force_insert or not instance._is_pk_set(cls._meta):  # type: ignore[attr-defined]
+        return False
+    return bool(
+        raw
+        or force_update
+        or not instance._state.adding
+        or not all(field.has_default() or field.has_db_default() for field in cls._meta.pk_fields)  # type: ignore[attr-defined]
+    )
+
+
+def _record(
+    state: TransactionState,
+    tracked: Tracked,
+    specs: Sequence[FieldSpec],
+    instance: Model,
+    row: Row | None,
+    is_update: bool,
+    using: str,
+) -> None:
+    if tracked.condition is not None and not tracked.condition(instance):
+        return
+    after = {spec.attname: instance.__dict__.get(spec.attname) for spec in specs}
+    unknown = [spec for spec in specs if _decided_by_database(spec, instance, is_update)]
+    if unknown:
+        after.update(database.reread(tracked.model, instance.pk, unknown, using))
+    if is_update and row is not None:
+        diff = changes.updated(specs, instance, row, after, using)
+        if not diff:
+            return
+        action = "update"
+    else:
+        diff = changes.created(specs, instance, after, using)
+        action = "create"
+    push(state, tracked, action, tracked.target(instance.pk, label_of(instance)), diff, instance=instance)
+
+
+def _decided_by_database(spec: FieldSpec, instance: Model, is_update: bool) -> bool:
+    if spec.field.generated:
+        return is_update or spec.attname not in instance.__dict__
+    return is_expression(instance.__dict__.get(spec.attname))

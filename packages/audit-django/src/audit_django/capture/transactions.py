@@ -1,0 +1,245 @@
+"""Django's transaction machinery, with the trail's events tied to it.
+
+Methods of ``BaseDatabaseWrapper`` are wrapped, not hooks of ``transaction.on_commit``: an event must be written before the
+COMMIT, in the same transaction, and the user's own callbacks must look as if we were not there.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import DatabaseError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from audit_core.event import RecordedEvent
+from audit_core.plugins.manager import get_plugin_manager
+from audit_django.capture import guard
+from audit_django.capture.pending import Pending
+from audit_django.models.event import TABLE_PREFIX
+from audit_django.outbox import DjangoOutbox
+
+AfterCommit = Callable[[str, Sequence[RecordedEvent]], None]
+"""Called with the alias of a transaction that has committed events, and those events if a plugin wants to see them."""
+
+after_commit: list[AfterCommit] = []
+
+
+class TransactionState:
+    """What the trail knows of the transaction that is open on one connection."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection = connection
+        self.pending = Pending()
+        self._committed: list[RecordedEvent] | None = None  # until autocommit is back and who wants to know is told
+        self.holds_write_lock = False
+        self._flushing = False
+        self._wrapped = False
+        self._process = os.getpid()
+
+    def record(self, recorded: RecordedEvent, *, required: bool) -> None:
+        """Hold an event until the transaction commits."""
+        self.pending.add(recorded, required=required)
+        if not self._wrapped:
+            # At the front: whoever uses `connection.execute_wrapper()` takes their own off the end.
+            self.connection.execute_wrappers.insert(0, self._flush_before_read)
+            self._wrapped = True
+
+    def flush(self) -> None:
+        """Write what is held, in one INSERT a table. Raises :class:`~audit_django.capture.guard.EventNotWritten`."""
+        if not self.pending or self._flushing:
+            return
+        self._flushing = True
+        try:
+            required = [entry.recorded for entry in self.pending.entries() if entry.required]
+            best_effort = [entry.recorded for entry in self.pending.entries() if not entry.required]
+            self._write(required, best_effort)
+            self.pending.flushed(keep=get_plugin_manager().implements("audit_event_recorded"))
+        finally:
+            self._flushing = False
+
+    def _write(self, required: list[RecordedEvent], best_effort: list[RecordedEvent]) -> None:
+        alias = self.connection.alias
+        outbox = DjangoOutbox(alias)
+        if required:
+            with guard.writing(alias):
+                outbox.append(required)
+        best_effort = [*best_effort, *guard.losses_to_record(alias)]
+        if best_effort:
+            try:
+                with transaction.atomic(using=alias):  # the failed INSERT must not take the business rows along
+                    outbox.append(best_effort)
+            except DatabaseError as error:
+                guard.lost(best_effort, alias, error)
+
+    def _flush_before_read(self, execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+        if self.pending and not self._flushing and TABLE_PREFIX in str(sql):
+            self.flush()
+        return execute(sql, params, many, context)
+
+    def before_commit(self) -> None:
+        """Write what is held; when that fails, leave the transaction rolled back and the connection usable."""
+        if self._process != os.getpid():  # a forked child owns none of its parent's events
+            self.over()
+            return
+        try:
+            self.flush()
+        except BaseException as error:
+            if not isinstance(error, DatabaseError):  # for which alone Atomic.__exit__ rolls back by itself
+                self.connection.rollback()
+            raise
+        if self.pending.wrote:
+            self._committed = [*(self._committed or ()), *self.pending.kept()]
+
+    def over(self) -> None:
+        """The transaction ended, one way or the other."""
+        self.pending.clear()
+        self.holds_write_lock = False
+        self._process = os.getpid()
+        if self._wrapped:
+            self.connection.execute_wrappers.remove(self._flush_before_read)
+            self._wrapped = False
+
+    def forget_committed(self) -> None:
+        """The COMMIT failed: nobody is told."""
+        self._committed = None
+
+    def tell(self) -> None:
+        """Tell who wants to know what has been committed."""
+        committed, self._committed = self._committed, None
+        if committed is not None:
+            for listener in after_commit:
+                listener(self.connection.alias, committed)
+
+
+def state_of(connection: BaseDatabaseWrapper) -> TransactionState:
+    """The trail's state of this connection."""
+    try:
+        return connection._audit_state  # type: ignore[no-any-return,attr-defined]
+    except AttributeError:
+        state = connection._audit_state = TransactionState(connection)  # type: ignore[attr-defined]
+        return state
+
+
+def in_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a write now would not be committed at once."""
+    return connection.in_atomic_block or not connection.get_autocommit()
+
+
+@contextmanager
+def joined(using: str) -> Generator[TransactionState]:
+    """The transaction that is open on this alias, or one of our own around the block if none is.
+
+    In somebody else's transaction an error passes through without marking it, as if we were not there: use
+    :func:`~audit_django.capture.guard.recording` around what is ours.
+    """
+    connection = connections[using]
+    state = state_of(connection)
+    if in_transaction(connection):
+        if connection.vendor == "sqlite":
+            _take_write_lock(state)
+        yield state
+    else:
+        with _begin(connection), transaction.atomic(using=using):
+            yield state
+
+
+def _take_write_lock(state: TransactionState) -> None:
+    """Make SQLite wait for the writer before us, as the write that follows would have.
+
+    Our read of the values before would otherwise turn a transaction that begins with a write into one that reads first, which
+    fails at once with "database is locked" when another process writes in between. An UPDATE of nothing takes the lock.
+    """
+    connection: Any = state.connection
+    if state.holds_write_lock or getattr(connection, "transaction_mode", None) not in (None, "DEFERRED"):
+        return
+    with connection.wrap_database_errors:
+        connection.connection.execute(f"UPDATE {TABLE_PREFIX}cursor SET seq = seq WHERE 0")  # noqa: S608
+    state.holds_write_lock = True
+
+
+@contextmanager
+def _begin(connection: Any) -> Generator[None]:
+    """Let the transaction that is begun inside take SQLite's write lock with its BEGIN."""
+    if connection.vendor != "sqlite" or connection.transaction_mode not in (None, "DEFERRED"):
+        yield
+        return
+    mode = connection.transaction_mode
+    connection.transaction_mode = "IMMEDIATE"
+    try:
+        yield
+    finally:
+        connection.transaction_mode = mode
+
+
+def install() -> None:
+    """Wrap the methods by which transactions begin and end. Doing it again changes nothing."""
+    if getattr(BaseDatabaseWrapper.commit, "_audit", False):
+        return
+
+    def commit(call: Callable[[], Any], state: TransactionState) -> None:
+        state.before_commit()
+        try:
+            call()
+        except BaseException:
+            state.forget_committed()
+            raise
+        state.over()
+
+    def savepoint(call: Callable[[], Any], state: TransactionState) -> Any:
+        sid = call()
+        if sid is not None:
+            state.pending.savepoint(sid)
+        return sid
+
+    def savepoint_rollback(call: Callable[[], Any], state: TransactionState, sid: str) -> None:
+        call()
+        state.pending.rollback_to(sid)
+
+    def savepoint_commit(call: Callable[[], Any], state: TransactionState, sid: str) -> None:
+        call()
+        state.pending.release(sid)
+
+    def rollback(call: Callable[[], Any], state: TransactionState) -> None:
+        try:
+            call()
+        finally:
+            state.over()
+
+    def set_autocommit(call: Callable[[], Any], state: TransactionState, autocommit: bool, **kwargs: Any) -> None:
+        if autocommit and state.pending:  # switching it on commits what is open
+            state.before_commit()
+            call()
+            state.over()
+            state.tell()
+        else:
+            call()
+
+    def run_and_clear_commit_hooks(call: Callable[[], Any], state: TransactionState) -> None:
+        try:
+            call()
+        finally:
+            state.tell()
+
+    _wrap("commit", commit)
+    _wrap("rollback", rollback)
+    _wrap("close", rollback)
+    _wrap("savepoint", savepoint)
+    _wrap("savepoint_rollback", savepoint_rollback)
+    _wrap("savepoint_commit", savepoint_commit)
+    _wrap("set_autocommit", set_autocommit)
+    _wrap("run_and_clear_commit_hooks", run_and_clear_commit_hooks)
+
+
+def _wrap(name: str, around: Callable[..., Any]) -> None:
+    original = getattr(BaseDatabaseWrapper, name)
+
+    @functools.wraps(original)
+    def method(self: BaseDatabaseWrapper, *args: Any, **kwargs: Any) -> Any:
+        return around(lambda: original(self, *args, **kwargs), state_of(self), *args, **kwargs)
+
+    method._audit = True  # type: ignore[attr-defined]
+    setattr(BaseDatabaseWrapper, name, method)

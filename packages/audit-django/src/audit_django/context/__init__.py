@@ -1,0 +1,1 @@
+"""Who is acting and how the code was entered, as Django knows it."""

@@ -1,0 +1,182 @@
+"""What capture knows of a model and its fields, worked out once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from django.db import models
+from django.db.models import Field, ManyToManyField, Model
+from django.utils import translation
+
+from audit_core.codec import plain
+from audit_core.diff import FIELD, FOREIGN_KEY, ONE_TO_ONE, Change
+from audit_core.event import Target
+from audit_django.conf import AuditSettings
+from audit_django.values import plain_value
+
+if TYPE_CHECKING:
+    from audit_django.registry import Options
+
+
+class FieldSpec:
+    """One column that is audited."""
+
+    def __init__(self, field: Field[Any, Any], position: int, *, sensitive: bool, role: str | None, language: str) -> None:
+        self.field = field
+        self.name = field.name
+        self.attname = field.attname
+        self.position = position
+        self.sensitive = sensitive
+        self.never_stored = "password" in field.name.lower()
+        self.role = role
+        self.type = field.get_internal_type()
+        self.relation = _relation(field)
+        self.language = language
+        self.label = _label(field, language)
+
+    @cached_property
+    def choices(self) -> dict[Any, str]:
+        """What people see for each stored value."""
+        with translation.override(self.language):
+            return {plain(value): str(label) for value, label in self.field.flatchoices}
+
+    def change(self, before: Any, after: Any) -> Change:
+        """The change from one plain value to another."""
+        display = None
+        if self.field.choices and not self.sensitive:
+            shown = {"before": self.choices.get(_hashable(before)), "after": self.choices.get(_hashable(after))}
+            display = {side: text for side, text in shown.items() if text is not None} or None
+        return Change(
+            field=self.name,
+            field_type=self.type,
+            relation=self.relation,
+            before=before,
+            after=after,
+            label=self.label,
+            display=display,
+            role=self.role,
+            position=self.position,
+            sensitive=self.sensitive,
+        )
+
+    def plain(self, value: Any) -> Any:
+        """``value`` of this column as a plain JSON value. Raises :class:`~audit_core.errors.EncodeError`."""
+        return plain_value(self.field, value)
+
+
+@dataclass(frozen=True, slots=True)
+class M2MSpec:
+    """One many-to-many field that is audited."""
+
+    field: ManyToManyField[Any, Any]
+    label: str | None
+    position: int
+
+    def change(self, added: Sequence[Any], removed: Sequence[Any]) -> Change:
+        """The change that links ``added`` and unlinks ``removed``, both ``{"pk": …, "repr": …}``."""
+        return Change(
+            field=self.field.name,
+            relation="many_to_many",
+            added=added,
+            removed=removed,
+            label=self.label,
+            position=self.position,
+        )
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """An audited model: ``fields`` in model order (without the primary key, which is the target's id)."""
+
+    model: type[Model]
+    kind: str
+    kind_plural: str
+    fields: Sequence[FieldSpec]
+    m2m: Sequence[M2MSpec]
+    condition: Callable[[Any], bool] | None
+    required: bool
+
+    @property
+    def type(self) -> str:
+        """The target type: ``policies.Policy``."""
+        return self.model._meta.label
+
+    def target(self, pk: Any, label: str | None) -> Target:
+        """The target with this primary key and label."""
+        return Target(type=self.type, id=pk_text(pk), repr=label, kind=self.kind, kind_plural=self.kind_plural)
+
+
+def pk_text(pk: Any) -> str | None:
+    """A primary key as text; one of several columns as the JSON list of its values."""
+    value = plain(pk)
+    if value is None or isinstance(value, str):
+        return value
+    from audit_core.codec import canonical
+
+    return canonical(value)
+
+
+def build(model: type[Model], options: Options, settings: AuditSettings) -> Tracked:
+    """What capture has to know of ``model``."""
+    meta = model._meta
+    excluded = {*options.exclude, *settings.exclude_fields}
+    excluded |= {name.rpartition(".")[2] for name in excluded if name.lower().startswith(f"{meta.label_lower}.")}
+    chosen = None if options.fields is None else set(options.fields)
+    pattern = settings.sensitive_names
+    specs = []
+    for position, field in enumerate(meta.concrete_fields):
+        if field.primary_key or field.name in excluded or (chosen is not None and field.name not in chosen):
+            continue
+        if _links_to_parent(field):
+            continue
+        sensitive = field.name in options.sensitive or bool(pattern and pattern.search(field.name))
+        role = "owner" if field.name in options.owner else _role(field)
+        specs.append(FieldSpec(field, position, sensitive=sensitive, role=role, language=settings.language))
+    m2m = [
+        M2MSpec(field, _label(field, settings.language), len(meta.concrete_fields) + position)
+        for position, field in enumerate(meta.many_to_many)
+        if field.name not in excluded and (options.m2m is None or field.name in options.m2m)
+    ]
+    with translation.override(settings.language):
+        kind, kind_plural = str(meta.verbose_name), str(meta.verbose_name_plural)
+    return Tracked(
+        model=model,
+        kind=kind,
+        kind_plural=kind_plural,
+        fields=tuple(specs),
+        m2m=tuple(m2m),
+        condition=options.condition,
+        required=(options.on_error or settings.on_error) == "required",
+    )
+
+
+def _relation(field: Field[Any, Any]) -> str:
+    if isinstance(field, models.OneToOneField):
+        return ONE_TO_ONE
+    return FOREIGN_KEY if isinstance(field, models.ForeignKey) else FIELD
+
+
+def _links_to_parent(field: Field[Any, Any]) -> bool:
+    return bool(field.remote_field and getattr(field.remote_field, "parent_link", False))
+
+
+def _role(field: Field[Any, Any]) -> str | None:
+    if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False) or field.generated:
+        return "automatic"
+    if isinstance(field, models.BooleanField) and field.name.startswith(("is_", "has_", "enable", "active")):
+        return "switch"
+    return None
+
+
+def _label(field: Any, language: str) -> str | None:
+    """The field's verbose name, where it says more than the field's name does."""
+    with translation.override(language):
+        name = str(field.verbose_name)
+    return None if name == field.name.replace("_", " ") else name
+
+
+def _hashable(value: Any) -> Any:
+    return None if isinstance(value, dict | list) else value

@@ -1,0 +1,67 @@
+"""What people call an object, frozen when something happens to it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Model, QuerySet
+
+from audit_core.codec import canonical, safe_text
+
+if TYPE_CHECKING:
+    from audit_django.fields import FieldSpec
+
+logger = logging.getLogger("audit.capture")
+
+MAX_CHARACTERS = 250
+BATCH = 500  # keys in one query: below every database's limit of parameters
+
+
+def label_of(instance: Model) -> str:
+    """``str(instance)``, or the kind and key where that fails: a label must never stop a save."""
+    try:
+        text = str(instance)
+    except Exception as error:  # noqa: BLE001  it is the application's code
+        logger.warning("str() of a %s failed, so its label is its key: %r", instance._meta.label, error)
+        text = f"{instance._meta.verbose_name} {instance.pk}"
+    text = safe_text(text)
+    return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"
+
+
+def objects_of(model: type[Model], attname: str, values: Collection[Any], using: str) -> Iterator[Model]:
+    """The objects of ``model`` whose ``attname`` has one of these values; managers that filter hide nothing."""
+    wanted = list(dict.fromkeys(value for value in values if value is not None))
+    for start in range(0, len(wanted), BATCH):
+        batch = wanted[start : start + BATCH]
+        yield from QuerySet(model=model, using=using).filter(**{f"{attname}__in": batch})
+
+
+class Labels:
+    """The labels of the objects that relations refer to: what is at hand, and one query a relation for what is not."""
+
+    def __init__(self, using: str) -> None:
+        self._using = using
+        self._known: dict[tuple[type[Model], str, str], str] = {}
+
+    def learn(self, spec: FieldSpec, related: Model | None) -> None:
+        """``related`` is an object that the relation ``spec`` refers to."""
+        if related is not None:
+            key = getattr(related, spec.field.target_field.attname)
+            self._known[self._place(spec, spec.plain(key))] = label_of(related)
+
+    def fetch(self, spec: FieldSpec, keys: Sequence[Any]) -> None:
+        """Look up the labels of these plain keys, those that are known excepted."""
+        missing = [key for key in keys if key is not None and self._place(spec, key) not in self._known]
+        if missing:
+            for related in objects_of(spec.field.related_model, spec.field.target_field.attname, missing, self._using):
+                self.learn(spec, related)
+
+    def reference(self, spec: FieldSpec, key: Any) -> dict[str, Any] | None:
+        """``{"pk": …, "repr": …}`` for a plain key; the label is ``None`` when nobody knows the object."""
+        return None if key is None else {"pk": key, "repr": self._known.get(self._place(spec, key))}
+
+    @staticmethod
+    def _place(spec: FieldSpec, key: Any) -> tuple[type[Model], str, str]:
+        return spec.field.related_model, spec.field.target_field.attname, canonical(key)
