@@ -65,11 +65,17 @@ class Catalog:
         """What is wrong, needed or not: broken plugins, names claimed twice, unknown names blocked."""
         broken = [plugin for plugin in self.plugins() if plugin.state == BROKEN]
         found = [f"Plugin {plugin.origin} is broken: {plugin.cause}." for plugin in broken]
-        for kind, names in self._registrations().items():
-            found += [self._claimed_twice(kind, n, owners) for n, owners in names.items() if len(owners) > 1]
-        for name in sorted(self._blocked - self._plugins.keys()):
-            found.append(f"Plugin {name!r} is blocked but not installed.{did_you_mean(name, self._plugins)}")
-        return found
+        unknown = sorted(self._blocked - self._plugins.keys())
+        found += [
+            f"Plugin {n!r} is blocked but not installed.{did_you_mean(n, self._plugins)}" for n in unknown
+        ]
+        return found + self.conflicts()
+
+    def conflicts(self) -> list[str]:
+        """The names that two plugins claim, in words."""
+        registered = self._registrations().items()
+        claims = [(kind, name, owners) for kind, names in registered for name, owners in names.items()]
+        return [self._claimed_twice(kind, name, owners) for kind, name, owners in claims if len(owners) > 1]
 
     def names(self, kind: str) -> list[str]:
         """The names that can be a ``BACKEND`` of this kind (``storage``, ``stream``, ``summarizer`` …)."""

@@ -27,6 +27,15 @@ logger = logging.getLogger("audit.plugins")
 class PluginManager(Catalog):
     """The plugins of one process and their hooks, as :class:`audit_core.recorder.RecorderHooks` asks for."""
 
+    def implements(self, hook: str) -> bool:
+        """Whether any plugin implements ``hook``. Raises ``KeyError`` when there is no such hook."""
+        return bool((self._calls or self._load())[hook])
+
+    @property
+    def wants_recorded_events(self) -> bool:
+        """Whether any plugin implements ``audit_event_recorded``, so that events must be kept for it."""
+        return self.implements("audit_event_recorded")
+
     def encode_value(self, value: object) -> Any:
         """The first answer to ``audit_encode_value``.
 
@@ -39,7 +48,7 @@ class PluginManager(Catalog):
         return None
 
     def diff_field(self, field: Any, before: Any, after: Any) -> Mapping[str, Any] | None:
-        """The first answer to ``audit_diff_field``: a mapping of ``before`` and ``after``, or an empty one.
+        """The first answer to ``audit_diff_field``: ``before`` and ``after`` as plain values, or nothing.
 
         Raises :class:`~audit_core.plugins.errors.HookError` when a plugin raises or answers anything else.
         """
@@ -52,7 +61,7 @@ class PluginManager(Catalog):
                     f"Plugin {call.plugin} answered audit_diff_field with something else than a mapping of "
                     f"'before' and 'after', or an empty one. {_remedy(call)}"
                 )
-            return change
+            return {key: plain(value, encode_unknown=self.encode_value) for key, value in change.items()}
         return None
 
     def resolve_actor(self) -> Any:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from audit_core.event import Event, RecordedEvent
 
 Factory: TypeAlias = "Callable[..., Any] | str"
-"""What makes a backend of its ``OPTIONS``: a class, a function, or the dotted path of one, imported when used."""
+"""What makes a backend: a class, a function, or the dotted path of one, imported when it is needed."""
 
 
 @hookspec
@@ -71,13 +71,13 @@ def audit_register_exporters() -> Mapping[str, Factory] | None:
 def audit_diff_field(field: Any, before: Any, after: Any) -> Mapping[str, Any] | None:
     """Compare the two values of one field, for a field that wants its own comparison.
 
-    Called by the capture inside the business transaction, for each field that was written, with ``field`` the
-    framework's own object for it (a Django model field), and the live values, those of sensitive fields too:
-    keep them nowhere, do no I/O.
+    Called by the capture inside the business transaction, for each field whose values differ: do no I/O.
+    ``field`` is the framework's own object for it (a Django model field), ``before`` and ``after`` are plain
+    JSON values. Relations and sensitive fields are not asked about.
 
-    Return ``{"before": …, "after": …}`` with what is to be recorded, or an empty mapping when the two are
+    Return ``{"before": …, "after": …}`` with what is to be recorded, or an empty mapping when the two mean
     the same and nothing happened. ``None`` means: not mine, ask the next plugin; if nobody answers, the
-    values are compared as usual. An exception refuses the business write, because a change that cannot be
+    values are recorded as they are. An exception refuses the business write, because a change that cannot be
     compared cannot be recorded either.
     """
 

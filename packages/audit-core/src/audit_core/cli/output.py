@@ -1,0 +1,39 @@
+"""How the command speaks: tables for people, whole lines for pipes, exit codes for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+PROBLEMS, WRONG_USE = 1, 2
+EXIT_CODES = "Exit codes: 0 all is well, 1 there are problems, 2 the command or the configuration is wrong."
+_STYLES = {"ok": "green", "broken": "bold red", "blocked": "yellow", "problem": "bold red"}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console as wide as the terminal, or, in a pipe, wide enough that nothing is wrapped."""
+    found = Console(stderr=stderr, highlight=False, markup=False, soft_wrap=False)
+    if not found.is_terminal:
+        found.width = 10_000
+    return found
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print ``rows``; a cell that is a state (``ok``, ``broken`` …) is colored."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+    console().print(table)
+
+
+def fail(message: str) -> NoReturn:
+    """Print ``message`` on stderr and exit because nothing could be done."""
+    console(stderr=True).print(Text.assemble(("Error: ", "bold red"), message))
+    raise typer.Exit(WRONG_USE)

@@ -1,0 +1,100 @@
+"""The settings of a program without a framework: ``audit.toml``.
+
+    [storages.archive]
+    backend = "jsonl"
+    options = { path = "audit.jsonl" }
+
+    [summarizer]
+    backend = "grammar"
+
+The keys are those of the ``AUDIT`` dict of a Django project, in lower or upper case; options keep theirs.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from audit_core.errors import ConfigurationError
+from audit_core.plugins.errors import did_you_mean
+
+DEFAULT_PATH = "audit.toml"
+VARIABLE = "AUDIT_CONFIG"
+_KEYS = ("STORAGES", "STREAMS", "SUMMARIZER")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What is configured. Each backend is a mapping of ``BACKEND`` and ``OPTIONS``, by its name."""
+
+    storages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    streams: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    summarizer: Mapping[str, Any] = field(default_factory=lambda: {"BACKEND": "grammar"})
+
+    def backends(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+        """Every backend: its kind, what messages call it (``STORAGES['archive']``), and its own settings."""
+        for name, config in self.storages.items():
+            yield "storage", f"STORAGES[{name!r}]", config
+        for name, config in self.streams.items():
+            yield "stream", f"STREAMS[{name!r}]", config
+        yield "summarizer", "SUMMARIZER", self.summarizer
+
+
+def load_config(source: str | os.PathLike[str] | Mapping[str, Any] | None = None) -> Config:
+    """The configuration in ``source``: a mapping, or the path of a TOML file.
+
+    Without one it is the file that the environment variable ``AUDIT_CONFIG`` names, or else ``audit.toml`` in
+    the current folder. Raises :class:`~audit_core.errors.ConfigurationError` for a file that is not there or
+    not TOML, and for a key that does not exist.
+    """
+    if isinstance(source, Mapping):
+        return _read(source, "The configuration")
+    path = Path(source or os.environ.get(VARIABLE) or DEFAULT_PATH)
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"There is no configuration at {path}. Name a file with --config or with {VARIABLE}, or create "
+            f"{DEFAULT_PATH} here."
+        ) from None
+    except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from error
+    return _read(raw, str(path))
+
+
+def _read(raw: Mapping[str, Any], where: str) -> Config:
+    top = _upper(raw, where)
+    for key in top:
+        if key not in _KEYS:
+            hint = did_you_mean(key, _KEYS) or f" There are: {', '.join(_KEYS)}."
+            raise ConfigurationError(f"{where} has the unknown key {key!r}.{hint}")
+    values: dict[str, Any] = {}
+    for key in ("STORAGES", "STREAMS"):
+        named = _mapping(top.get(key, {}), f"{where}: {key}")
+        values[key.lower()] = {
+            str(name): _upper(_mapping(config, f"{where}: {key}[{name!r}]"), f"{where}: {key}[{name!r}]")
+            for name, config in named.items()
+        }
+    if "SUMMARIZER" in top:
+        summarizer = f"{where}: SUMMARIZER"
+        values["summarizer"] = _upper(_mapping(top["SUMMARIZER"], summarizer), summarizer)
+    return Config(**values)
+
+
+def _mapping(value: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"{what} must be a table, not {type(value).__name__}.")
+    return value
+
+
+def _upper(values: Mapping[str, Any], what: str) -> dict[str, Any]:
+    upper: dict[str, Any] = {}
+    for key, value in values.items():
+        if str(key).upper() in upper:
+            raise ConfigurationError(f"{what} has {key!r} twice, in lower and in upper case. Keep one.")
+        upper[str(key).upper()] = value
+    return upper
