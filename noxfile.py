@@ -1,4 +1,4 @@
-"""The checks as CI runs them. ``nox --list`` shows them, ``nox -s NAME`` runs one, ``nox`` runs all but the demo."""
+"""The checks as CI runs them: ``nox --list`` shows them, ``nox -s NAME`` runs one, ``nox`` most of them."""
 
 from __future__ import annotations
 
@@ -34,9 +34,8 @@ nox.options.sessions = ["lint", "types", "docs", "wheels", "floor", "tests", "in
 
 # pyenv's shims answer for one version only: the real interpreters come before them.
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-os.environ["PATH"] = os.pathsep.join(
-    [*map(str, sorted(PYENV.glob("versions/3.1[1-9]*/bin"))), os.environ["PATH"]]
-)
+REAL = [str(path) for path in sorted(PYENV.glob("versions/3.1[1-9]*/bin"))]
+os.environ["PATH"] = os.pathsep.join([*REAL, os.environ["PATH"]])
 
 
 def install_pinned(session: nox.Session, constraints: str) -> None:
@@ -120,7 +119,7 @@ def docs(session: nox.Session) -> None:
     install_pinned(session, "dev")
     install_packages(session)
     session.run(
-        "sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html", *session.posargs
+        "sphinx-build", "-E", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html", *session.posargs
     )
 
 
@@ -144,25 +143,15 @@ def integration(session: nox.Session) -> None:
 
 @nox.session
 def constraints(session: nox.Session) -> None:
-    """Pin again, with hashes, what every environment is installed from; `-- --upgrade` takes newer versions."""
-    inputs = [f"packages/{name}/pyproject.toml" for name in PACKAGES]
+    """Pin again, with hashes, what environments are installed from; `-- --upgrade` takes newer versions."""
+    declared = [f"packages/{name}/pyproject.toml" for name in PACKAGES]
+    compile_all = ["uv", "pip", "compile", "--all-extras", *declared]
     output = ["--universal", "--generate-hashes", "--no-header", "--no-annotate", "--quiet"]
     output += [word for name in PACKAGES for word in ("--no-emit-package", name)]
 
     def pin(name: str, python: str, group: str, *arguments: str) -> None:
-        command = (
-            "uv",
-            "pip",
-            "compile",
-            *inputs,
-            "--all-extras",
-            "--group",
-            group,
-            "--python-version",
-            python,
-        )
-        file = f"constraints/{name}.txt"
-        session.run(*command, *output, *arguments, *session.posargs, "--output-file", file, silent=True)
+        wanted = ["--group", group, "--python-version", python, *arguments, *session.posargs]
+        session.run(*compile_all, *wanted, *output, "--output-file", f"constraints/{name}.txt", silent=True)
 
     pin("floor", OLDEST, "test", "--resolution", "lowest-direct")
     for django, pythons in DJANGOS.items():

@@ -1,7 +1,7 @@
-"""The parts of a CI run, two lanes to run them in, and the account of them: `.ci/run` makes the machine ready for it.
+"""The parts of a CI run, two lanes to run them in, and the account of them. `.ci/run` readies the machine.
 
-A part passes when its command does. Skips are counted: one is wrong when its reason names an AUDIT_TEST_… variable that
-the part had, or when no part ran the test at all. Either fails the run.
+A part passes when its command does. Skips are counted: one is wrong when its reason names an AUDIT_TEST_…
+variable that the part had, or when no part ran the test at all. Either fails the run.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).parent.parent
 NOX = str(ROOT / ".venv/bin/nox")
+DATABASES = ("sqlite", "postgres", "mariadb")
 LANES = 2
 PART_LIMIT_SECONDS = 20 * 60
 RUN_LIMIT_SECONDS = 30 * 60
@@ -33,7 +34,7 @@ CLOSING_LINE = re.compile(r"^=+ .*\b(passed|failed|errors?|skipped|deselected|no
 
 @dataclass(frozen=True)
 class Part:
-    """One command. ``{junit}`` in it stands for the file that pytest writes its results to, if it runs pytest.
+    """One command. ``{junit}`` in it stands for the file to which pytest writes its results, if it runs.
 
     ``sees`` are the AUDIT_TEST_… variables that it gets; the others are taken from its environment.
     """
@@ -77,10 +78,7 @@ def parts() -> list[Part]:
     """All parts, the longest first, so that no lane ends long after the other."""
     listing = subprocess.run([NOX, "--list", "--json"], cwd=ROOT, check=True, capture_output=True, text=True)
     tests = [item for item in json.loads(listing.stdout) if item["name"] == "tests"]
-    on = {
-        tag: [item["session"] for item in tests if tag in item["tags"]]
-        for tag in ("sqlite", "postgres", "mariadb")
-    }
+    on = {tag: [item["session"] for item in tests if tag in item["tags"]] for tag in DATABASES}
 
     def with_tests(session: str, *sees: str) -> Part:
         name = session.removeprefix("tests(").removesuffix(")")
@@ -110,7 +108,7 @@ class Lanes:
         self._ended = threading.Event()
 
     def run(self, chosen: Sequence[Part]) -> list[Result]:
-        """Run them all; say of each how it went when it is done. The results are in the order of ``chosen``."""
+        """Run them all, and say of each how it went when it is done. The results are in the order given."""
         results: dict[str, Result] = {}
         with ThreadPoolExecutor(LANES) as lanes:
             try:
@@ -184,18 +182,12 @@ def read_junit(path: Path, result: Result) -> None:
 
 def announce(result: Result) -> None:
     """Say how a part went: in short when it passed, with all it printed when it failed."""
+    took = f"{result.part.name}, {result.seconds:.0f} s"
     if result.ok:
-        print(
-            f"ok      {result.part.name}, {result.seconds:.0f} s",
-            *result.closing_lines,
-            sep="\n        ",
-            flush=True,
-        )
+        print(f"ok      {took}", *result.closing_lines, sep="\n        ", flush=True)
     else:
-        print(
-            f"FAILED  {result.part.name}, {result.seconds:.0f} s, exit code {result.exit_code}; its output:"
-        )
-        print(result.output, f"(end of {result.part.name})", sep="\n", flush=True)
+        print(f"FAILED  {took}, exit code {result.exit_code}; its output:", result.output, sep="\n")
+        print(f"(end of {result.part.name})", flush=True)
 
 
 def wrong_skips(results: Sequence[Result], *, complete: bool) -> list[str]:
@@ -209,10 +201,8 @@ def wrong_skips(results: Sequence[Result], *, complete: bool) -> list[str]:
     ]
     if complete:
         ran = set().union(*(result.passed | result.failed for result in results))
-        never = {
-            test: reason for result in results for test, reason in result.skipped.items() if test not in ran
-        }
-        wrong += [f"no part ran {test}: {reason}" for test, reason in never.items()]
+        reasons = {test: reason for result in results for test, reason in result.skipped.items()}
+        wrong += [f"no part ran {test}: {reason}" for test, reason in reasons.items() if test not in ran]
     return wrong
 
 
@@ -231,18 +221,13 @@ def account(results: Sequence[Result], seconds: float, *, complete: bool) -> boo
 
     print(f"\n{'part':<32}{'seconds':>8}{'passed':>8}{'failed':>8}{'skipped':>8}")
     for result in sorted(results, key=lambda result: -result.seconds):
-        numbers = (
-            [len(result.passed), len(result.failed), len(result.skipped)]
-            if result.part.has_tests
-            else ["", "", ""]
-        )
-        row = f"{result.part.name:<32}{result.seconds:>8.0f}" + "".join(f"{number:>8}" for number in numbers)
+        row = f"{result.part.name:<32}{result.seconds:>8.0f}"
+        if result.part.has_tests:
+            row += f"{len(result.passed):>8}{len(result.failed):>8}{len(result.skipped):>8}"
         print(row + ("" if result.ok else "  FAILED"))
     print(f"{'all, in ' + str(LANES) + ' lanes':<32}{seconds:>8.0f}")
     if seconds > RUN_LIMIT_SECONDS:
-        print(
-            f"This took longer than the {RUN_LIMIT_SECONDS // 60} minutes that a run may take: make it faster."
-        )
+        print(f"A run may take {RUN_LIMIT_SECONDS // 60} minutes. Make it faster before it grows further.")
 
     wrong = wrong_skips(results, complete=complete)
     for line in wrong:
@@ -259,10 +244,9 @@ def account(results: Sequence[Result], seconds: float, *, complete: bool) -> boo
 
 def main(names: Sequence[str]) -> int:
     every = parts()
-    if unknown := set(names) - {part.name for part in every}:
-        print(
-            f"No such part: {', '.join(sorted(unknown))}. There are: {', '.join(part.name for part in every)}."
-        )
+    known = [part.name for part in every]
+    if unknown := set(names).difference(known):
+        print(f"No such part: {', '.join(sorted(unknown))}. There are: {', '.join(known)}.")
         return 2
     chosen = [part for part in every if not names or part.name in names]
     began = time.monotonic()

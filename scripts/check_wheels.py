@@ -1,11 +1,12 @@
 """Check packages that were installed from their wheels: python scripts/check_wheels.py [--command] NAME...
 
-Run it outside an environment that has the packages in place. Without --command no extra needs to be installed: each
-package is imported from site-packages, whole, and its entry point loads. With it `audit plugins` must name them all.
+Without --command no extra needs to be installed: each package is imported from where it was installed, is
+whole, and its entry point loads. With it `audit plugins` must name them all.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -49,17 +50,13 @@ def check_package(name: str) -> None:
 def check_command(names: list[str]) -> None:
     """Raise ``SystemExit`` unless the ``audit`` command runs and names every package with its version."""
     command = Path(sys.executable).with_name("audit")
-    run = subprocess.run(
-        [command, "plugins"], capture_output=True, text=True, env={"COLUMNS": "200"}, check=False
-    )
+    wide = {**os.environ, "COLUMNS": "200"}
+    run = subprocess.run([command, "plugins"], capture_output=True, text=True, env=wide, check=False)
     require(run.returncode == 0, f"`audit plugins` failed:\n{run.stdout}{run.stderr}")
     for name in names:
-        lines = [
-            line for line in run.stdout.splitlines() if name in line and distribution(name).version in line
-        ]
-        require(
-            bool(lines), f"`audit plugins` does not name {name} {distribution(name).version}:\n{run.stdout}"
-        )
+        version = distribution(name).version
+        named = any(name in line and version in line for line in run.stdout.splitlines())
+        require(named, f"`audit plugins` does not name {name} {version}:\n{run.stdout}")
     print(run.stdout)
 
 
