@@ -183,7 +183,9 @@ class Catalog:
     def _collect(self) -> Mapping[str, Mapping[str, Owners]]:
         calls = self._load()
         registered: dict[str, dict[str, Owners]] = {kind: {} for kind in REGISTRATION_HOOKS}
-        for plugin in [plugin for plugin in self._plugins.values() if plugin.state == OK]:
+        for plugin in sorted(self._plugins.values(), key=lambda plugin: plugin.name):
+            if plugin.state != OK:
+                continue
             try:
                 own = dict(_registered_by(plugin.name, calls))
             except Exception as error:  # noqa: BLE001 - as above
