@@ -81,6 +81,19 @@ def test_a_test_that_no_part_ran_fails_the_run(run, part):
     assert said.splitlines()[-1] == "1 passed, 1 failed, 1 skipped"
 
 
+def test_what_a_backend_is_not_able_to_do_may_be_skipped_everywhere(run, part):
+    text = """
+        def test_pruning():
+            pytest.skip("this storage cannot prune")
+
+        def test_other():
+            pass
+    """
+    well, said = run(part("contract", text))
+    assert well
+    assert "1 × this storage cannot prune (contract)" in said
+
+
 def test_some_parts_alone_cannot_say_that_a_test_never_runs(run, part):
     well, _ = run(part("without", NEEDS_POSTGRES), complete=False)
     assert well
