@@ -89,7 +89,7 @@ def _read(config: Mapping[str, Any], label: str) -> tuple[str, Mapping[str, Any]
         )
     for key in config:
         if key not in _KEYS:
-            hint = did_you_mean(key, _KEYS) or " What the backend is to be given belongs into OPTIONS."
+            hint = f"{did_you_mean(key, _KEYS)} What the backend itself is to be given goes into OPTIONS."
             raise ConfigurationError(f"{label} has the unknown key {key!r}.{hint}")
     options = config.get("OPTIONS", {})
     if not isinstance(options, Mapping) or not all(isinstance(key, str) for key in options):
