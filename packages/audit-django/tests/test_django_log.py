@@ -51,13 +51,19 @@ class TestDjangoLog(LogContract):
 
 @pytest.mark.django_db(transaction=True)
 class TestDatabaseStorage(StorageContract):
+
     @pytest.fixture
     def storage(self):
         return DatabaseStorage()
 
+    def close_thread(self):
+        connections.close_all()
+
 
 @pytest.mark.django_db(transaction=True)
 class TestDatabaseSearch(SearchContract):
+    numbers_events = True
+
     @pytest.fixture
     def storage(self):
         return DatabaseStorage()

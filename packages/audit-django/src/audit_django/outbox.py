@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.constants import OnConflict
 
 from audit_core.event import RecordedEvent
 from audit_core.outbox import Waiting
@@ -38,18 +39,28 @@ class DjangoOutbox:
         return Waiting(entries.count(), occurred.first())
 
 
-def insert_events(connection: BaseDatabaseWrapper, events: Sequence[RecordedEvent]) -> None:
+def insert_events(
+    connection: BaseDatabaseWrapper, events: Sequence[RecordedEvent], *, ignore_conflicts: bool = False
+) -> None:
     """Write the event rows alone."""
-    insert(connection, AuditEvent, [_event_row(recorded) for recorded in events])
+    insert(connection, AuditEvent, [_event_row(recorded) for recorded in events], ignore_conflicts=ignore_conflicts)
 
 
-def insert(connection: BaseDatabaseWrapper, model: type[models.Model], rows: Sequence[Sequence[Any]]) -> None:
+def insert(
+    connection: BaseDatabaseWrapper,
+    model: type[models.Model],
+    rows: Sequence[Sequence[Any]],
+    *,
+    ignore_conflicts: bool = False,
+) -> None:
     """INSERT these rows, each with a value for every field but the automatic key, in one statement.
+
+    ``ignore_conflicts`` leaves out the rows whose unique key is there already.
 
     More statements only where the database limits the parameters of one. Written by hand because this is in the way of every
     save: the ORM builds the same statement anew each time.
     """
-    sql, fields, batch_size = _statement(connection, model)
+    sql, suffix, fields, batch_size = _statement(connection, model, ignore_conflicts)
     row_sql = "(" + ", ".join(["%s"] * len(fields)) + ")"
     with connection.cursor() as cursor:
         for start in range(0, len(rows), batch_size):
@@ -59,23 +70,28 @@ def insert(connection: BaseDatabaseWrapper, model: type[models.Model], rows: Seq
                 for row in batch
                 for field, value in zip(fields, row, strict=True)
             ]
-            cursor.execute(sql + ", ".join([row_sql] * len(batch)), params)
+            cursor.execute(sql + ", ".join([row_sql] * len(batch)) + suffix, params)
 
 
-_STATEMENTS: dict[tuple[str, type[models.Model]], tuple[str, list[models.Field[Any, Any]]]] = {}
+_Statement = tuple[str, str, list["models.Field[Any, Any]"]]
+_STATEMENTS: dict[tuple[str, type[models.Model], bool], _Statement] = {}
 
 
 def _statement(
-    connection: BaseDatabaseWrapper, model: type[models.Model]
-) -> tuple[str, list[models.Field[Any, Any]], int]:
-    key = (connection.vendor, model)
+    connection: BaseDatabaseWrapper, model: type[models.Model], ignore_conflicts: bool
+) -> tuple[str, str, list[models.Field[Any, Any]], int]:
+    key = (connection.vendor, model, ignore_conflicts)
     if key not in _STATEMENTS:
+        on_conflict = OnConflict.IGNORE if ignore_conflicts else None
+        operations = connection.ops
         fields = [field for field in model._meta.local_concrete_fields if not isinstance(field, models.AutoField)]
-        columns = ", ".join(connection.ops.quote_name(field.column) for field in fields)
-        table = connection.ops.quote_name(model._meta.db_table)
-        _STATEMENTS[key] = f"INSERT INTO {table} ({columns}) VALUES ", fields  # noqa: S608  our own tables
-    sql, fields = _STATEMENTS[key]
-    return sql, fields, max(1, _max_params(connection) // len(fields))
+        columns = ", ".join(operations.quote_name(field.column) for field in fields)
+        verb = operations.insert_statement(on_conflict=on_conflict)
+        suffix = operations.on_conflict_suffix_sql(fields, on_conflict, [], [])
+        table = operations.quote_name(model._meta.db_table)
+        _STATEMENTS[key] = f"{verb} {table} ({columns}) VALUES ", f" {suffix}" if suffix else "", fields
+    sql, suffix, fields = _STATEMENTS[key]
+    return sql, suffix, fields, max(1, _max_params(connection) // len(fields))
 
 
 def _max_params(connection: BaseDatabaseWrapper) -> int:
@@ -99,7 +115,7 @@ def _event_row(recorded: RecordedEvent) -> tuple[Any, ...]:
         column_key(target.id if target else None, 255),
         column_key(event.tenant, 100),
         column_key(event.context.request_id, 100),
-        search_words(event),
+        search_words(recorded),
         recorded.text,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from audit_core.diff import Change
-from audit_core.event import Event
+from audit_core.event import Event, RecordedEvent
 from audit_core.privacy import is_sealed
 from audit_django.models.search import WORD, field_token
 
@@ -14,13 +14,15 @@ MAX_VALUE_CHARACTERS = 500  # of one value: what is found further in is found in
 MAX_CHARACTERS = 8000  # of one event
 
 
-def search_words(event: Event) -> str:
-    """The different words of ``event``'s labels, values and reason, in lower case, and one token for each changed field.
+def search_words(recorded: RecordedEvent) -> str:
+    """The different words of an event's labels, values, reason and sentence (if it has one already), in lower case, and one token
+    for each changed field.
 
     Sealed values add nothing. The text is what a full-text index is built over, so it has no punctuation at which the three
     databases would split differently.
     """
-    words = dict.fromkeys(WORD.findall(" ".join(_texts(event)).lower()))
+    event = recorded.event
+    words = dict.fromkeys(WORD.findall(" ".join([*_texts(event), recorded.summary or ""]).lower()))
     text = " ".join(words)
     if len(text) > MAX_CHARACTERS:
         text = text[:MAX_CHARACTERS].rsplit(" ", 1)[0]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db import connections
+from django.db import connections, transaction
 from django.db.models import Q, QuerySet
 from django.utils.dateparse import parse_datetime
 
@@ -14,7 +14,7 @@ from audit_core.event import RecordedEvent, format_timestamp
 from audit_core.query import EventQuery, InvalidQuery, Page, decode_cursor, encode_cursor
 from audit_django.models import AuditEvent, LogEntry, Summary
 from audit_django.models.search import field_token
-from audit_django.outbox import column_key, insert_events
+from audit_django.outbox import column_key, insert, insert_events
 
 SEARCHABLE_VENDORS = frozenset({"postgresql", "sqlite", "mysql"})
 
@@ -22,7 +22,8 @@ SEARCHABLE_VENDORS = frozenset({"postgresql", "sqlite", "mysql"})
 class DatabaseStorage:
     """Searches the events of one database alias in three queries, whatever the filters and whatever is shown.
 
-    As a sink it takes nothing: the events are there already. ``write`` exists so that another log's events can be restored.
+    As a sink it is for another database than the log's own, which has the events already: an archive, whose tables nothing else
+    writes.
     """
 
     def __init__(self, using: str = "default", language: str = "en") -> None:
@@ -30,23 +31,25 @@ class DatabaseStorage:
         self.language = language
 
     def write(self, events: Sequence[RecordedEvent]) -> None:
-        """Keep events that are not here yet; their seq and summary stay with the log they came from."""
-        ids = [recorded.id for recorded in events]
-        known = set(self._rows().filter(event_id__in=ids).values_list("event_id", flat=True))
-        fresh = {recorded.id: recorded for recorded in events if recorded.id not in known}
-        if fresh:
-            insert_events(connections[self.using], list(fresh.values()))
+        """Keep events of another log, with the seq and the sentence that they have there."""
+        connection = connections[self.using]
+        with transaction.atomic(using=self.using):
+            insert_events(connection, events, ignore_conflicts=True)
+            numbered = [(e.seq, e.id, e.leaf_hash) for e in events if e.seq is not None]
+            insert(connection, LogEntry, numbered, ignore_conflicts=True)
+            sentences = [(e.id, self.language, e.summary) for e in events if e.summary is not None]
+            insert(connection, Summary, sentences, ignore_conflicts=True)
 
     def search(self, query: EventQuery) -> Page:
         """See :class:`~audit_core.query.EventQuery`. A history and a text search come in the order of recording."""
-        rows = self._matching(query)
         if query.tenants is not None and not query.tenants:
             return Page()
+        rows = self._matching(query)
         if query.newer:
             (number,) = decode_cursor(query.cursor or "", int)
             return self._newer(rows.filter(number__gt=number), query)
         by_number = query.is_history or bool(query.text)
-        if query.cursor:
+        if query.cursor is not None:
             rows = self._after(rows, query.cursor, by_number)
         order = ["-number"] if by_number else ["-occurred_at", "-number"]
         found = list(rows.order_by(*order)[: query.limit + 1])
@@ -101,8 +104,6 @@ class DatabaseStorage:
     def _matching(self, query: EventQuery) -> QuerySet[AuditEvent]:
         rows = self._rows()
         if words := " ".join([*map(field_token, filter(None, [query.field])), query.text]).strip():
-            if query.text and not any(character.isalnum() for character in query.text):
-                raise InvalidQuery("The text to search for has no letter or digit in it.", filter="text")
             rows = rows.filter(search__words=words)
         conditions: dict[str, Any] = {
             "target_type__in": [column_key(name, 150) for name in query.target_types] or None,

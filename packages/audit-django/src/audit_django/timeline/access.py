@@ -47,7 +47,9 @@ def for_readers(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse
         try:
             response = view(request, get_settings().tenants_of(request.user), *args, **kwargs)
         except Http404:
-            return message(request, 404, _("There is no such change"), _("It does not exist, or it is not yours to see."))
+            return message(
+                request, 404, _("There is no such change"), _("It does not exist, or it is not yours to see.")
+            )
         except (RetryableError, DatabaseError, OSError):
             logger.exception("The audit trail cannot be read from the storage %r.", name)
             return unreachable(request, name)

@@ -30,7 +30,8 @@ _SYSTEMS = (
 def in_words(user_agent: str) -> str:
     """``"Firefox 130 on Windows"``; what nobody knows is given back as it is."""
     browser = next(
-        (f"{name} {match[1]}" for name, pattern in _BROWSERS if (match := re.search(pattern, user_agent))), None
+        (f"{name} {match[1]}" for name, pattern in _BROWSERS if (match := re.search(pattern, user_agent))),
+        None,
     )
     system = next((name for name, pattern in _SYSTEMS if re.search(pattern, user_agent)), None)
     if browser and system:

@@ -45,8 +45,11 @@ class ShownDiff:
 def shown_diff(event: Event) -> ShownDiff:
     """The changes of ``event`` in model order. A created object has no column "before", a deleted one none "after"."""
     sides = {"create": ("after",), "delete": ("before",)}.get(event.action, ("before", "after"))
-    if any(change.relation != MANY_TO_MANY and getattr(change, side) not in (None, "") for change in event.diff.values()
-           for side in {"before", "after"} - set(sides)):
+    if any(
+        change.relation != MANY_TO_MANY and getattr(change, side) not in (None, "")
+        for change in event.diff.values()
+        for side in {"before", "after"} - set(sides)
+    ):
         sides = ("before", "after")  # an action of this name that is not ours
     changes = [shown_change(change, sides) for change in in_model_order(event.diff)]
     return ShownDiff(changes[:SHOWN], changes[SHOWN:], sides)
@@ -55,19 +58,28 @@ def shown_diff(event: Event) -> ShownDiff:
 def shown_change(change: Change, sides: Sequence[str] = ("before", "after")) -> ShownChange:
     """``change`` as one row."""
     if change.relation == MANY_TO_MANY:
-        return ShownChange(change.name, change.field, _items(change.removed, "del"), _items(change.added, "ins"))
+        return ShownChange(
+            change.name, change.field, _items(change.removed, "del"), _items(change.added, "ins")
+        )
     before, after = change.before, change.after
     if not change.sensitive and (is_document(before) or is_document(after)):
         old = before if is_document(before) else MISSING
         new = after if is_document(after) else MISSING
-        if (old is MISSING and before not in (None, "", [], {})) or (new is MISSING and after not in (None, "", [], {})):
+        if (old is MISSING and before not in (None, "", [], {})) or (
+            new is MISSING and after not in (None, "", [], {})
+        ):
             return ShownChange(change.name, change.field, *_either(change))  # a document against a scalar
         return ShownChange(change.name, change.field, tree=tree_html(old, new))
     if _is_prose(change):
         old_pieces, new_pieces = compare(before, after)
         return ShownChange(change.name, change.field, _marked(old_pieces, "del"), _marked(new_pieces, "ins"))
     if len(sides) == 1:
-        return ShownChange(change.name, change.field, value_html(before, change, "before"), value_html(after, change, "after"))
+        return ShownChange(
+            change.name,
+            change.field,
+            value_html(before, change, "before"),
+            value_html(after, change, "after"),
+        )
     return ShownChange(change.name, change.field, *_either(change))
 
 
@@ -102,7 +114,11 @@ def _marked(pieces: Sequence[Piece], tag: str) -> SafeString:
         if piece.changed:
             text = piece.text.rstrip()
             # White space alone is marked too: it is what changed.
-            parts.append(format_html(f"<{tag}>{{}}</{tag}>{{}}", text or piece.text, piece.text[len(text) :] if text else ""))
+            parts.append(
+                format_html(
+                    f"<{tag}>{{}}</{tag}>{{}}", text or piece.text, piece.text[len(text) :] if text else ""
+                )
+            )
         else:
             parts.append(_folded(piece.text, first=position == 0, last=position == len(pieces) - 1))
     return format_html('<div class="audit-text" dir="auto">{}</div>', mark_safe("".join(parts)))  # noqa: S308  escaped above
@@ -115,11 +131,13 @@ def _folded(text: str, *, first: bool, last: bool) -> SafeString | str:
         return format_html("{}", text)
     end = len(runs) - keep_tail
     head, middle, tail = (" ".join(part) for part in (runs[:keep_head], runs[keep_head:end], runs[end:]))
-    return format_html("{} {} {}", head, fold(middle), tail)
+    return format_html("{}{}{}", head, fold(middle), tail)
 
 
 def _items(references: Sequence[Any], tag: str) -> SafeString:
     if not references:
         return empty()
     rows = (((special_html(item) or bdi(scalar_text(item, None) or str(item))),) for item in references)
-    return format_html('<ul class="audit-items">{}</ul>', format_html_join("", f"<li><{tag}>{{}}</{tag}></li>", rows))
+    return format_html(
+        '<ul class="audit-items">{}</ul>', format_html_join("", f"<li><{tag}>{{}}</{tag}></li>", rows)
+    )

@@ -13,7 +13,7 @@ from audit_core.event import Event
 from audit_core.summarizers import words
 from audit_django.registry import tracked_models
 from audit_django.timeline.filters import NAMES, PRESETS, Filters
-from audit_django.timeline.rows import ACTIONS, action_word, actor_labels
+from audit_django.timeline.rows import ACTIONS, action_word, actor_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,13 @@ def chips(filters: Filters, events: Iterable[Event]) -> list[Chip]:
     """The chips for ``filters``. The names of actors and objects, and actions of the application's own, are taken from the
     ``events`` that are shown: no query is made for a chip."""
     seen = list(events)
-    actors = {e.actor.id: actor_labels(e.actor)[0] for e in reversed(seen) if e.actor and e.actor.id}
+    actors = {e.actor.id: actor_name(e.actor) for e in reversed(seen) if e.actor and e.actor.id}
     choices = {
         "model": _models(filters),
-        "actor": [_choice(filters, "actor", id, name) for id, name in sorted(actors.items(), key=lambda item: item[1])],
+        "actor": [
+            _choice(filters, "actor", id, name)
+            for id, name in sorted(actors.items(), key=lambda item: item[1])
+        ],
         "action": _actions(filters, seen),
         "dates": [_choice(filters, "range", key, str(name)) for key, name in PRESETS.items()],
     }
@@ -58,7 +61,14 @@ def chips(filters: Filters, events: Iterable[Event]) -> list[Chip]:
         "request": filters.request[:8],
     }
     return [
-        Chip(name, str(NAMES[name]), values[name], without.address(), list(without.items()), choices.get(name, ()))
+        Chip(
+            name,
+            str(NAMES[name]),
+            values[name],
+            without.address(),
+            list(without.items()),
+            choices.get(name, ()),
+        )
         for name, without in ((name, filters.without(name)) for name in NAMES)
         if values[name] or name not in ("q", "request")  # these two are set elsewhere
     ]

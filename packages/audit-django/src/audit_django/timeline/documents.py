@@ -52,7 +52,7 @@ def _pairs(before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
     if isinstance(before, list) or isinstance(after, list):
         old, new = (side if isinstance(side, list) else [] for side in (before, after))
         for place in range(max(len(old), len(new))):
-            yield str(place + 1), _at(old, place), _at(new, place)
+            yield f"#{place + 1}", _at(old, place), _at(new, place)
     else:
         old, new = (side if isinstance(side, Mapping) else {} for side in (before, after))
         for key in dict.fromkeys([*old, *new]):
@@ -65,7 +65,9 @@ def _at(items: list[Any], place: int) -> Any:
 
 def _is_open(value: Any) -> bool:
     """Whether a tree goes on inside: a document that is not empty, and no missing side against a scalar one."""
-    return value is MISSING or (isinstance(value, list | Mapping) and bool(value) and special_html(value) is None)
+    return value is MISSING or (
+        isinstance(value, list | Mapping) and bool(value) and special_html(value) is None
+    )
 
 
 def is_document(value: Any) -> bool:
@@ -79,7 +81,9 @@ def tree_html(before: Any, after: Any) -> SafeString:
     tree = _list_html(changed_entries(before, after), budget)
     if budget[0] >= 0:
         return tree
-    more = ngettext("and %s more entry: see the raw JSON", "and %s more entries: see the raw JSON", -budget[0])
+    more = ngettext(
+        "and %s more entry: see the raw JSON", "and %s more entries: see the raw JSON", -budget[0]
+    )
     return format_html('{}<p class="audit-note">{}</p>', tree, more % f"{-budget[0]:,}")
 
 
@@ -91,7 +95,11 @@ def _list_html(entries: list[Entry], budget: list[int]) -> SafeString:
             shown.append(entry)
     return format_html(
         '<ul class="audit-tree">{}</ul>',
-        format_html_join("", "<li><bdi class=\"audit-key\">{}</bdi> {}</li>", ((e.key, _entry_html(e, budget)) for e in shown)),
+        format_html_join(
+            "",
+            '<li><bdi class="audit-key">{}</bdi> {}</li>',
+            ((e.key, _entry_html(e, budget)) for e in shown),
+        ),
     )
 
 

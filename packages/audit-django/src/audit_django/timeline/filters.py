@@ -33,7 +33,12 @@ NAMES = {
     "dates": gettext_lazy("Dates"),
     "request": gettext_lazy("Request"),
 }
-_OF_QUERY = {"text": "q", "target_id": "object", "since": "dates", "until": "dates"}  # EventQuery's names in ours
+_OF_QUERY = {
+    "text": "q",
+    "target_id": "object",
+    "since": "dates",
+    "until": "dates",
+}  # EventQuery's names in ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

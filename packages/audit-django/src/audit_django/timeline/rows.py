@@ -37,7 +37,11 @@ _HUES = {
     Category.AUTH: "auth",
     Category.SECURITY: "security",
 }
-_CLIPPED = (60, 40, 30)  # the lengths to which the grammar summarizer cuts a label that is too long for its sentence
+_CLIPPED = (
+    60,
+    40,
+    30,
+)  # the lengths to which the grammar summarizer cuts a label that is too long for its sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +133,9 @@ def linked(sentence: str, event: Event, filters: Filters, base: str | None) -> S
         if end:
             parts.append(format_html("{}", sentence[position:start]))
             parts.append(
-                format_html('<a href="{}{}" title="{}"><bdi>{}</bdi></a>', base, address, title, sentence[start:end])
+                format_html(
+                    '<a href="{}{}" title="{}"><bdi>{}</bdi></a>', base, address, title, sentence[start:end]
+                )
             )
             position = end
     parts.append(format_html("{}", sentence[position:]))
@@ -140,28 +146,35 @@ def _links(event: Event, filters: Filters) -> Iterable[tuple[Sequence[str], str,
     """In the order in which a sentence names them."""
     for actor in (event.actor, event.on_behalf_of):
         if actor is not None and actor.id:
-            yield actor_labels(actor), filters.but(actor=actor.id).address(), _("Only what this actor did")
+            yield (
+                _with_clipped([actor_name(actor)]),
+                filters.but(actor=actor.id).address(),
+                _("Only what this actor did"),
+            )
     target = event.target
     if target is not None and target.id:
         address = filters.but(model=target.type).but(object=target.id).address()
-        yield target_labels(target), address, _("Only this object")
+        yield _with_clipped(_target_labels(target)), address, _("Only this object")
 
 
-def actor_labels(actor: Actor) -> list[str]:
-    """The names under which a sentence may speak of ``actor``, best first."""
+def actor_name(actor: Actor) -> str:
+    """The best name of ``actor``, as one line of visible text."""
     names = (actor.repr, actor.username, actor.email, actor.id)
-    return _with_clipped([text for name in names if (text := words.text(name or ""))])
+    return next((text for name in names if (text := words.text(name or ""))), "?")
 
 
-def target_labels(target: Target) -> list[str]:
-    """The names under which a sentence may speak of ``target``, best first: its kind is not said twice."""
+def _target_labels(target: Target) -> list[str]:
     label, kind = words.text(target.repr or ""), words.text(target.kind or "")
+    # A label that begins with its kind is not doubled in a sentence ("policy P-1007").
     short = label[len(kind) :].strip() if kind and label.casefold().startswith(f"{kind.casefold()} ") else ""
-    return _with_clipped([text for text in (label, short) if text] or [target.id or ""])
+    return [text for text in (label, short) if text] or [target.id or ""]
 
 
-def _with_clipped(labels: list[str]) -> list[str]:
-    return labels + [words.clip(label, limit) for label in labels for limit in _CLIPPED if len(label) > limit]
+def _with_clipped(labels: Sequence[str]) -> list[str]:
+    return [
+        *labels,
+        *(words.clip(label, limit) for label in labels for limit in _CLIPPED if len(label) > limit),
+    ]
 
 
 def _find(sentence: str, labels: Sequence[str], start: int) -> tuple[int, int]:

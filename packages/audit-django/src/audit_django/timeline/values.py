@@ -101,7 +101,9 @@ def long_text(text: str) -> SafeString:
         return format_html('<span class="audit-text" dir="auto">{}</span>', text)
     cut = text.rfind(" ", LONG // 2, LONG) + 1 or LONG
     return format_html(
-        '<div class="audit-text" dir="auto">{}{}</div>', text[:cut], fold(text[cut:], label=_("the other %s characters"))
+        '<div class="audit-text" dir="auto">{}{}</div>',
+        text[:cut],
+        fold(text[cut:], label=_("the other %s characters")),
     )
 
 

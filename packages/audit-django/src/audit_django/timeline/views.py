@@ -19,15 +19,13 @@ from audit_core.summarizers import words
 from audit_django.conf import get_settings
 from audit_django.registry import tracked_models
 from audit_django.timeline.access import Tenants, for_readers
-from audit_django.timeline.agent import in_words
-from audit_django.timeline.changes import shown_diff
 from audit_django.timeline.chips import chips
+from audit_django.timeline.detail import detail
 from audit_django.timeline.filters import NAMES, Filters, translated
-from audit_django.timeline.rows import actor_labels, by_day, row, rows
+from audit_django.timeline.rows import actor_name, by_day, rows
 
 PAGE_SIZE = 50
 NEWS_LIMIT = 50  # more new changes than that are not counted
-NEIGHBORS = 10
 ACTORS_SEEN_IN = 1000  # newest events from which the recent actors are read
 
 
@@ -74,7 +72,11 @@ def news(request: HttpRequest, tenants: Tenants) -> HttpResponse:
         number = len(get_settings().query_storage().search(query).events)
     except InvalidQuery:
         number = 0
-    context = {"number": number, "limit": NEWS_LIMIT, "address": reverse("audit:timeline") + filters.address()}
+    context = {
+        "number": number,
+        "limit": NEWS_LIMIT,
+        "address": reverse("audit:timeline") + filters.address(),
+    }
     return render(request, "audit_django/parts/news.html", context)
 
 
@@ -97,7 +99,8 @@ def hints(request: HttpRequest, tenants: Tenants) -> HttpResponse:
 def event(request: HttpRequest, tenants: Tenants, event_id: UUID) -> HttpResponse:
     """One event: its diff, its context, and what else the same request did."""
     recorded = find(event_id, tenants)
-    context = {**detail(recorded, tenants), "section": "timeline", "zone": zone_name()}
+    found = detail(recorded, get_settings().query_storage(), tenants)
+    context = {**found, "section": "timeline", "zone": zone_name()}
     return render(request, "audit_django/event.html", context)
 
 
@@ -113,7 +116,9 @@ def event_json(request: HttpRequest, tenants: Tenants, event_id: UUID) -> HttpRe
 @for_readers
 def objects(request: HttpRequest, tenants: Tenants) -> HttpResponse:
     """The models that are audited, and a form that finds one object's history."""
-    models = sorted(tracked_models(), key=lambda model: (model._meta.app_label, str(model._meta.verbose_name_plural)))
+    models = sorted(
+        tracked_models(), key=lambda model: (model._meta.app_label, str(model._meta.verbose_name_plural))
+    )
     apps = [
         (
             str(config.verbose_name),
@@ -137,7 +142,7 @@ def actors(request: HttpRequest, tenants: Tenants) -> HttpResponse:
         counts[actor.id] += 1
         if actor.id not in seen:  # the newest first: the name is the newest too
             seen[actor.id] = {
-                "name": actor_labels(actor)[0],
+                "name": actor_name(actor),
                 "type": words.text(actor.type),
                 "note": actor.username if actor.username != actor.repr else actor.email,
                 "address": Filters(actor=actor.id).address(),
@@ -157,26 +162,6 @@ def find(event_id: UUID, tenants: Tenants) -> RecordedEvent:
     if tenants is not None and recorded.event.tenant not in tenants:
         raise Http404
     return recorded
-
-
-def detail(recorded: RecordedEvent, tenants: Tenants) -> dict[str, Any]:
-    """What the detail of an event shows."""
-    event, neighbors, more = recorded.event, [], ""
-    if request_id := event.context.request_id:
-        query = EventQuery(request_id=request_id, tenants=tenants, limit=NEIGHBORS + 1)
-        page = get_settings().query_storage().search(query)
-        neighbors = [other for other in page.events if other.id != recorded.id][:NEIGHBORS]
-        more = Filters(request=request_id).address()
-    base = reverse("audit:timeline")
-    return {
-        "row": row(recorded, Filters(), base),
-        "event": event,
-        "diff": shown_diff(event),
-        "seq": recorded.seq,
-        "user_agent": in_words(event.context.user_agent) if event.context.user_agent else "",
-        "neighbors": rows(neighbors, base=base),
-        "neighbors_address": base + more if more else "",
-    }
 
 
 def zone_name() -> str:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from difflib import SequenceMatcher
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-MAX_PAIRS = 200_000  # of equal pieces: what a comparison costs. The words of ten thousand stay far below it.
+MAX_EDITS = 300  # pieces that differ before a coarser comparison is tried: bounds the time to a second at worst
 MIN_LIKENESS = 0.3  # below it two texts have nothing to say to each other: one was replaced by the other
 
-# A word keeps the space after it; ASCII punctuation and each CJK character stand alone. Marks, joiners and emoji are never
-# torn off their word.
+# A word keeps the space after it; ASCII punctuation and each CJK character stand alone. Marks, joiners and
+# emoji are never torn off their word.
 _CJK, _ASCII = r"\u3040-\u30ff\u3400-\u9fff", r".,;:!?()\"'\[\]{}"
 _WORDS = re.compile(rf"[{_CJK}]\s*|[{_ASCII}]+\s*|[^\s{_ASCII}{_CJK}]+\s*|\s+")
 _SENTENCES = re.compile(r"[^.!?\n]*[.!?\n]+\s*|[^.!?\n]+")
+
+Blocks: TypeAlias = Sequence[tuple[int, int, int]]  # runs that are the same: place in the old, in the new, length
 
 
 class Piece(NamedTuple):
@@ -28,41 +28,72 @@ class Piece(NamedTuple):
 def compare(before: str, after: str) -> tuple[list[Piece], list[Piece]]:
     """``before`` and ``after`` in pieces; joined, they are the texts again.
 
-    Words are compared where that is affordable, else sentences, else the texts as a whole.
+    Words are compared; where too many differ, sentences; else the texts as a whole.
     """
     for split in (_WORDS, _SENTENCES):
         old, new = split.findall(before), split.findall(after)
-        head, tail = _common_ends(old, new)
-        middle_old, middle_new = old[head : len(old) - tail], new[head : len(new) - tail]
-        if _pairs(middle_old, middle_new) > MAX_PAIRS:
+        blocks = matching_blocks(old, new)
+        if blocks is None:
             continue
-        matcher = SequenceMatcher(None, middle_old, middle_new)
-        blocks = list(matcher.get_matching_blocks())
-        same = sum(len(piece) for piece in old[:head] + old[len(old) - tail :])
-        same += sum(len("".join(middle_old[block.a : block.a + block.size])) for block in blocks)
+        same = sum(len("".join(old[start : start + size])) for start, _place, size in blocks)
         if 2 * same < MIN_LIKENESS * (len(before) + len(after)):
             break
-        first = [(head + block.a, block.size) for block in blocks]
-        second = [(head + block.b, block.size) for block in blocks]
-        return _pieces(old, head, tail, first), _pieces(new, head, tail, second)
+        return (
+            _pieces(old, [(start, size) for start, _place, size in blocks]),
+            _pieces(new, [(place, size) for _start, place, size in blocks]),
+        )
     return [Piece(before, True)] if before else [], [Piece(after, True)] if after else []
 
 
-def _common_ends(old: Sequence[str], new: Sequence[str]) -> tuple[int, int]:
+def matching_blocks(old: Sequence[str], new: Sequence[str]) -> Blocks | None:
+    """The runs that a shortest edit leaves alone (Myers, 1986), or ``None`` when it takes over :data:`MAX_EDITS`.
+
+    Its cost depends on how much differs, not on how often a word occurs, so no text makes it slow.
+    """
     shorter = min(len(old), len(new))
     head = next((i for i in range(shorter) if old[i] != new[i]), shorter)
     tail = next((i for i in range(shorter - head) if old[-1 - i] != new[-1 - i]), shorter - head)
-    return head, tail
+    a, b = old[head : len(old) - tail], new[head : len(new) - tail]
+    steps = _shortest_edit(a, b)
+    if steps is None:
+        return None
+    middle = [(head + x, head + y, size) for x, y, size in steps]
+    return [(0, 0, head), *middle, (len(old) - tail, len(new) - tail, tail)]
 
 
-def _pairs(old: Sequence[str], new: Sequence[str]) -> int:
-    counts = Counter(new)
-    return sum(n * counts[piece] for piece, n in Counter(old).items())
+def _shortest_edit(a: Sequence[str], b: Sequence[str]) -> Blocks | None:
+    n, m = len(a), len(b)
+    reach = {1: 0}  # the furthest place in a on each diagonal (place in a minus place in b)
+    history = []
+    for edits in range(min(MAX_EDITS, n + m) + 1):
+        history.append(reach.copy())
+        for k in range(-edits + 2 * max(0, edits - m), edits - 2 * max(0, edits - n) + 1, 2):
+            down = k == -edits or (k != edits and reach.get(k - 1, -1) < reach.get(k + 1, -1))
+            x = reach[k + 1] if down else reach[k - 1] + 1
+            while x < n and x - k < m and a[x] == b[x - k]:
+                x += 1
+            reach[k] = x
+            if k == n - m and x >= n:
+                return _walked_back(history, n, m)
+    return None
 
 
-def _pieces(tokens: Sequence[str], head: int, tail: int, same: Sequence[tuple[int, int]]) -> list[Piece]:
-    end = len(tokens) - tail
-    return list(_merged(_runs(tokens, [(0, head), *same, (end, tail)])))
+def _walked_back(history: Sequence[dict[int, int]], x: int, y: int) -> Blocks:
+    blocks = []
+    for edits in range(len(history) - 1, -1, -1):
+        reach, k = history[edits], x - y
+        down = k == -edits or (k != edits and reach.get(k - 1, -1) < reach.get(k + 1, -1))
+        k_before = k + 1 if down else k - 1
+        x_before = reach[k_before] if edits else 0
+        start = (x_before if down else x_before + 1) if edits else 0
+        if x > start:
+            blocks.append((start, start - k, x - start))
+        x, y = x_before, x_before - k_before
+    return blocks[::-1]
+
+
+def _pieces(tokens: Sequence[str], same: Sequence[tuple[int, int]]) -> list[Piece]:
+    return list(_merged(_runs(tokens, same)))
 
 
 def _runs(tokens: Sequence[str], same: Sequence[tuple[int, int]]) -> Iterator[Piece]:
