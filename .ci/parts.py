@@ -1,8 +1,8 @@
 """The parts of a CI run, two lanes to run them in, and the account of them. `.ci/run` readies the machine.
 
 A part passes when its command does. Skips are counted: one is wrong when its reason names an AUDIT_TEST_…
-variable that the part had, or when no part ran the test at all. Either fails the run. A contract suite may skip
-what a backend is not able to do, everywhere: it says so in the words of ``INABILITY``.
+variable that the part had, or when no part ran the test at all; either fails the run. Only what a backend is
+not able to do may be skipped everywhere, by a contract suite that says so in the words of ``INABILITY``.
 """
 
 from __future__ import annotations
