@@ -1,8 +1,8 @@
 """The log: the events in their final order, numbered 1, 2, 3 … without a gap, and how far each reader of it has come.
 
 Every write takes a :class:`Lease` and fails with :class:`~audit_core.errors.LeaseLost` when a newer epoch exists, so that a
-worker that was paused past its lease can change nothing. Times are those of the log's own clock (its database), never the
-worker's.
+worker that was paused past its lease can change nothing. A lease that was given back (``release``, ``fail``) is lost too.
+Times are those of the log's own clock (its database), never the worker's.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 from uuid import UUID
 
 from audit_core.event import RecordedEvent
@@ -20,9 +20,16 @@ SUMMARIES = "summaries"  # the name whose cursor says how far sentences are writ
 RESERVED = frozenset({SEQUENCER, SUMMARIES})  # no sink may be called that
 
 
+TargetKey: TypeAlias = "tuple[str, str | None]"
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to move one cursor. ``epoch`` grows with every change of owner: it is the fencing token."""
+    """The right to move one cursor. ``epoch`` grows with every new lease: it is the fencing token.
+
+    ``owner`` (at most 128 characters) names one holder, not one process: two threads that used the same name would both
+    be given the same lease.
+    """
 
     name: str
     owner: str
@@ -45,12 +52,15 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class ParkedEvent:
-    """An event that a sink refused for good, or that came after one of the same target."""
+    """An event that a sink refused for good, or that came after one of the same target.
+
+    ``target`` is the target's key (:attr:`audit_core.event.Target.key`), ``None`` for an event without a target.
+    """
 
     sink: str
     seq: int
     event_id: UUID
-    target: tuple[str, str | None]
+    target: TargetKey | None
     reason: str
     parked_at: datetime
 
@@ -66,8 +76,17 @@ class Log(Protocol):
         made at seq 0 when ``name`` is new.
         """
 
+    def pause(self, name: str) -> None:
+        """Give nobody the lease on ``name`` until :meth:`resume`. Whoever holds it may finish, but not renew it."""
+
+    def resume(self, name: str) -> None:
+        """Give the lease on ``name`` again, at once: a ``retry_at`` is forgotten too."""
+
     def release(self, lease: Lease) -> None:
         """Give the lease back before it expires; nothing happens when it is lost already."""
+
+    def unsequenced(self) -> bool:
+        """Whether the outbox holds anything that is committed. The look takes no lock and costs the same whatever waits."""
 
     def sequence(self, lease: Lease, limit: int) -> int:
         """Move up to ``limit`` events from the outbox to the end of the log, in one transaction; return how many.
@@ -100,11 +119,14 @@ class Log(Protocol):
     def unpark(self, lease: Lease, event_ids: Collection[UUID]) -> None:
         """Forget that these events are parked for the lease's sink, because it has them now."""
 
-    def parked(self, sink: str | None = None, limit: int = 1000) -> Sequence[ParkedEvent]:
-        """What is parked, for one sink or all, by sink and seq."""
+    def parked(self, sink: str | None = None, limit: int = 1000, after: int = 0) -> Sequence[ParkedEvent]:
+        """What is parked with a seq above ``after``, for one sink or all, by sink and seq."""
 
-    def parked_targets(self, sink: str) -> Collection[tuple[str, str | None]]:
-        """The targets of which something is parked for this sink: their later events are parked too."""
+    def parked_targets(self, sink: str) -> Mapping[TargetKey, int]:
+        """The targets of which something is parked for this sink, each with the lowest seq of what is parked of it.
+
+        The events of a target from that seq on are parked too; those before it are not held up.
+        """
 
     def get(self, event_ids: Collection[UUID]) -> Sequence[RecordedEvent]:
         """These events, by seq; those that are not in the log are left out."""

@@ -37,8 +37,8 @@ class EventQuery:
     - ``field``: events that changed this field.
     - ``since`` is inclusive, ``until`` exclusive; both aware.
     - ``tenants``: ``None`` for all; an empty sequence matches nothing.
-    - ``cursor``: where to go on, as :attr:`Page.next` gave it; ``newer`` turns the direction (events after the cursor,
-      still newest first), for live updates.
+    - ``cursor``: where to go on, as :attr:`Page.next` gave it; ``newer`` turns the direction, for live updates: the
+      ``limit`` events that come next after the cursor, still newest first. Go on from :attr:`Page.newest`.
     """
 
     text: str = ""
@@ -81,7 +81,9 @@ class EventQuery:
 class Page:
     """Some events, newest first; ``next`` is the cursor of the page after it (older events), ``None`` at the end.
 
-    ``newest`` is the cursor from which ``EventQuery(newer=True)`` sees what came since; ``None`` when there is no event.
+    ``newest`` is the cursor from which ``EventQuery(newer=True)`` sees what came since: that of the first event here, or
+    the one that was asked with when nothing newer has come; ``None`` when there is no event. ``next`` is ``None`` where
+    ``newer`` was asked for.
     """
 
     events: Sequence[RecordedEvent] = field(default_factory=list)
@@ -101,6 +103,6 @@ def decode_cursor(cursor: str, *types: type) -> list[Any]:
         position = json.loads(raw)
         if [type(item) for item in position] == list(types):
             return list(position)
-    except (UnicodeError, binascii.Error, ValueError, TypeError):
+    except (UnicodeError, binascii.Error, ValueError, TypeError, RecursionError):
         pass
     raise InvalidQuery("This page address is damaged. Go back to the first page.", filter="cursor")

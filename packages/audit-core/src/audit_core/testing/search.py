@@ -1,0 +1,398 @@
+"""The contract of :class:`~audit_core.storages.contract.SearchableStorage` as tests: what an EventQuery means."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from audit_core.diff import FOREIGN_KEY, Change
+from audit_core.event import Actor, Context, RecordedEvent, Target
+from audit_core.query import EventQuery, InvalidQuery, Page, encode_cursor
+from audit_core.storages.contract import SearchableStorage
+from audit_core.testing.events import ALICE, BOB, make_event
+
+NOON = datetime(2026, 3, 3, 12, 0, tzinfo=UTC)
+HOSTILE_TEXTS = [
+    "'", '"', "''", '""', "O'", '"unclosed', "%", "_", "%%%", "\\", "\\'", "*", "a*", "-a", "+", "+a -b", "(", ")", "((a", "a)",
+    "&", "a & | b", "!", "!a", "<->", "a <-> b", ":", "a:*", "a:b", "^", "a^2", "~", "@", "@1", "AND", "OR", "NOT", "NEAR(a b)",
+    "NOT a", "a AND", "{", "}", "[a", "$where", "{$gt: ''}", "/a/", "?", "=", "<script>", "; DROP TABLE", "\x01", "🦊", "   ", "\t\n",
+    "\x00", "a\x00b", "\ud800", "x" * 5000,
+]  # fmt: skip
+
+
+class SearchContract:
+    """Subclass it and give the fixture ``storage``: an empty searchable storage for each test."""
+
+    numbers_events: bool = False
+    """Whether the storage gives seq by itself (it is the log) and ignores the one it is given."""
+
+    @pytest.fixture
+    def storage(self) -> Any:
+        """Override: an empty storage for one test."""
+        raise NotImplementedError(
+            f"{type(self).__name__} needs a fixture `storage` that returns an empty storage."
+        )
+
+    def keep(self, storage: Any, events: Sequence[RecordedEvent]) -> None:
+        """Bring ``events`` into ``storage``, in this order, so that a search finds them at once."""
+        storage.write(events)
+
+    _seq = 0
+
+    def add(self, storage: Any, *events: RecordedEvent) -> list[RecordedEvent]:
+        """Keep ``events``, numbered after those before."""
+        numbered = []
+        for event in events:
+            self._seq += 1
+            numbered.append(replace(event, seq=self._seq))
+        self.keep(storage, numbered)
+        return numbered
+
+    def found(self, storage: Any, **filters: Any) -> list[UUID]:
+        """The ids of the first page."""
+        return [event.id for event in storage.search(EventQuery(**filters)).events]
+
+    def pages(self, storage: Any, **filters: Any) -> Iterator[Page]:
+        """All pages, from the newest event to the oldest."""
+        cursor = None
+        while True:
+            page: Page = storage.search(EventQuery(cursor=cursor, **filters))
+            yield page
+            cursor = page.next
+            if cursor is None:
+                return
+
+    def walk(self, storage: Any, **filters: Any) -> list[UUID]:
+        """The ids of all pages."""
+        return [event.id for page in self.pages(storage, **filters) for event in page.events]
+
+    def make_series(self, count: int, **values: Any) -> list[RecordedEvent]:
+        """``count`` events, a minute apart, oldest first."""
+        return [make_event(occurred_at=NOON + timedelta(minutes=n), **values) for n in range(count)]
+
+    def test_it_can_search(self, storage: Any) -> None:
+        assert isinstance(storage, SearchableStorage)
+
+    # get
+
+    def test_get_finds_an_event_by_its_id(self, storage: Any) -> None:
+        events = self.add(storage, make_event(summary="Alice approved it."), make_event())
+        got = storage.get(events[0].id)
+        assert (got.id, got.text, got.leaf_hash) == (events[0].id, events[0].text, events[0].leaf_hash)
+
+    def test_get_of_an_unknown_id_is_a_key_error(self, storage: Any) -> None:
+        self.add(storage, make_event())
+        with pytest.raises(KeyError):
+            storage.get(UUID(int=1))
+
+    # order
+
+    def test_an_empty_storage_answers_with_an_empty_page(self, storage: Any) -> None:
+        page = storage.search(EventQuery())
+        assert (list(page.events), page.next, page.newest) == ([], None, None)
+
+    def test_the_newest_comes_first(self, storage: Any) -> None:
+        second, third, first = self.add(
+            storage,
+            make_event(occurred_at=NOON),
+            make_event(occurred_at=NOON + timedelta(microseconds=1)),
+            make_event(occurred_at=NOON - timedelta(days=400)),
+        )
+        assert self.found(storage) == [third.id, second.id, first.id]
+
+    def test_equal_times_are_in_the_order_of_recording(self, storage: Any) -> None:
+        events = self.add(storage, *(make_event(occurred_at=NOON) for _ in range(9)))
+        assert self.walk(storage, limit=2) == [event.id for event in reversed(events)]
+
+    def test_the_history_of_an_object_is_never_ordered_by_a_clock(self, storage: Any) -> None:
+        # The clock of the second writer was an hour slow.
+        moments = (NOON, NOON - timedelta(hours=1), NOON + timedelta(seconds=1), NOON)
+        events = self.add(storage, *(make_event(occurred_at=moment) for moment in moments))
+        self.add(storage, make_event(target="policies.Policy:2", occurred_at=NOON))
+        of_the_object = {"target_types": ["policies.Policy"], "target_id": "1"}
+        expected = [event.id for event in reversed(events)]
+        assert self.found(storage, **of_the_object) == expected
+        assert self.walk(storage, limit=1, **of_the_object) == expected
+
+    def test_a_history_is_in_order_of_seq_when_an_event_arrives_late(self, storage: Any) -> None:
+        if self.numbers_events:
+            pytest.skip("this storage numbers its events itself, so none can arrive late")
+        events = [make_event(occurred_at=NOON, seq=seq) for seq in (1, 2, 3)]
+        self.keep(storage, [events[0], events[2]])
+        self.keep(storage, [events[1]])  # it had been parked
+        assert self.found(storage, target_types=["policies.Policy"], target_id="1") == [
+            e.id for e in reversed(events)
+        ]
+
+    # filters
+
+    @pytest.fixture
+    def mixed(self, storage: Any) -> dict[str, RecordedEvent]:
+        """Events that differ in every filter."""
+        invoice = Target(type="billing.Invoice", id="1", repr="I-2026-1")
+        kinds = {
+            "approved": make_event(tenant="acme", context=Context(request_id="r-1"), occurred_at=NOON),
+            "created": make_event(
+                "create",
+                diff={"premium": (None, 10)},
+                actor=BOB,
+                occurred_at=NOON + timedelta(hours=1),
+                tenant="acme",
+            ),
+            "invoice": make_event(
+                "delete", target=invoice, diff={}, occurred_at=NOON + timedelta(hours=2), tenant="globex"
+            ),
+            "login": make_event(
+                "login_failed",
+                category="auth",
+                outcome="failure",
+                target=None,
+                actor=Actor(id=None, type="anonymous", username="mallory"),
+                diff={},
+                context=Context(request_id="r-2"),
+                occurred_at=NOON + timedelta(hours=3),
+            ),
+        }
+        return dict(zip(kinds, self.add(storage, *kinds.values()), strict=True))
+
+    @pytest.mark.parametrize(
+        ("filters", "names"),
+        [
+            ({}, ["login", "invoice", "created", "approved"]),
+            ({"target_types": ["policies.Policy"]}, ["created", "approved"]),
+            ({"target_types": ["policies.Policy", "billing.Invoice"]}, ["invoice", "created", "approved"]),
+            ({"target_types": ["billing.Invoice"], "target_id": "1"}, ["invoice"]),
+            ({"target_types": ["billing.Invoice"], "target_id": "2"}, []),
+            ({"actor_id": ALICE.id}, ["invoice", "approved"]),
+            ({"actor_id": "nobody"}, []),
+            ({"categories": ["auth"]}, ["login"]),
+            ({"categories": ["auth", "change"]}, ["login", "invoice", "created", "approved"]),
+            ({"actions": ["create", "delete"]}, ["invoice", "created"]),
+            ({"outcome": "failure"}, ["login"]),
+            ({"outcome": "success"}, ["invoice", "created", "approved"]),
+            ({"field": "premium"}, ["created"]),
+            ({"field": "prem"}, []),
+            ({"request_id": "r-1"}, ["approved"]),
+            ({"tenants": ["acme"]}, ["created", "approved"]),
+            ({"tenants": ["acme", "globex"]}, ["invoice", "created", "approved"]),
+            ({"tenants": []}, []),
+            ({"since": NOON + timedelta(hours=1)}, ["login", "invoice", "created"]),
+            ({"until": NOON + timedelta(hours=1)}, ["approved"]),
+            ({"since": NOON, "until": NOON + timedelta(microseconds=1)}, ["approved"]),
+            ({"tenants": ["acme"], "actor_id": BOB.id}, ["created"]),
+            ({"tenants": ["globex"], "actor_id": BOB.id}, []),
+            ({"actions": ["update"], "field": "status", "target_types": ["policies.Policy"]}, ["approved"]),
+            ({"text": "Bob", "actions": ["create"], "since": NOON, "tenants": ["acme"]}, ["created"]),
+            ({"text": "Bob", "actions": ["delete"]}, []),
+        ],
+        ids=lambda value: ",".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",
+    )
+    def test_filters(
+        self, storage: Any, mixed: dict[str, RecordedEvent], filters: dict[str, Any], names: list[str]
+    ) -> None:
+        expected = [mixed[name].id for name in names]
+        assert self.found(storage, **filters) == expected
+        assert self.walk(storage, limit=1, **filters) == expected
+
+    def test_a_time_may_be_asked_in_any_zone(self, storage: Any, mixed: dict[str, RecordedEvent]) -> None:
+        from datetime import timezone
+
+        east = timezone(timedelta(hours=5, minutes=30))
+        assert self.found(storage, until=(NOON + timedelta(hours=1)).astimezone(east)) == [
+            mixed["approved"].id
+        ]
+
+    # text
+
+    @pytest.fixture
+    def texts(self, storage: Any) -> list[RecordedEvent]:
+        """Events to search words in."""
+        owner = Change(
+            field="owner",
+            relation=FOREIGN_KEY,
+            label="Owner",
+            before={"pk": 7, "repr": "Carol"},
+            after={"pk": 9, "repr": "Dave"},
+        )
+        note = Change(field="note", before="hello world", after="Zebra crossing", label="Remark")
+        return self.add(
+            storage,
+            make_event(diff={"owner": owner}, summary="Alice handed it over."),
+            make_event(target=Target(type="p.P", id="3", repr="O'Brien & Söhne"), diff={"note": note}),
+        )
+
+    @pytest.mark.parametrize(
+        ("text", "matches"),
+        [
+            ("Carol", [0]),
+            ("dave", [0]),
+            ("DAVE", [0]),
+            ("handed", [0]),
+            ("carol dave", [0]),
+            ("dave carol", [0]),
+            ("  carol   dave ", [0]),
+            ("carol zebra", []),
+            ("alice", [1, 0]),
+            ("zebra", [1]),
+            ("world zebra", [1]),
+            ("söhne", [1]),
+            ("O'Brien", [1]),
+            ("remark", [1]),
+            ("unicorn", []),
+            ("alice unicorn", []),
+        ],
+    )
+    def test_all_words_must_occur(
+        self, storage: Any, texts: list[RecordedEvent], text: str, matches: list[int]
+    ) -> None:
+        assert self.found(storage, text=text) == [texts[n].id for n in matches]
+
+    @pytest.mark.parametrize("text", HOSTILE_TEXTS, ids=ascii)
+    def test_no_text_is_an_operator(self, storage: Any, texts: list[RecordedEvent], text: str) -> None:
+        ids = {event.id for event in texts}
+        assert set(self.found(storage, text=text[:4000])) <= ids
+        assert self.found(storage, text=f"unicorn {text[:200]}") == []  # a word that is nowhere
+        assert self.found(storage, text=f"{text[:200]} unicorn") == []
+        assert self.found(storage, text="zebra") == [texts[1].id]
+
+    @pytest.mark.parametrize(
+        ("pattern", "plain"), [("%ebr%", "ebr"), ("_ebra", "ebra"), ("z%a", "z a"), ("ze*a", "ze a")]
+    )
+    def test_no_character_is_a_wildcard(
+        self, storage: Any, texts: list[RecordedEvent], pattern: str, plain: str
+    ) -> None:
+        # Where a store looks for parts of words, the plain parts may match; the pattern may not match more than they do.
+        assert set(self.found(storage, text=pattern)) <= set(self.found(storage, text=plain))
+
+    def test_a_sealed_value_is_not_found_by_its_mask(self, storage: Any) -> None:
+        ssn = Change(field="ssn", before=None, after={"sealed": {"mac": "1f2e3d4c:deadbeef"}}, sensitive=True)
+        self.add(storage, make_event(diff={"ssn": ssn}))
+        assert self.found(storage, text="deadbeef") == []
+        assert self.found(storage, text="1f2e3d4c") == []
+
+    # pages
+
+    def test_pages_follow_one_another_without_gap_or_repeat(self, storage: Any) -> None:
+        events = self.add(storage, *self.make_series(10))
+        sizes = [len(page.events) for page in self.pages(storage, limit=3)]
+        assert sizes == [3, 3, 3, 1]
+        assert self.walk(storage, limit=3) == [event.id for event in reversed(events)]
+
+    def test_the_last_full_page_has_no_next(self, storage: Any) -> None:
+        self.add(storage, *self.make_series(6))
+        assert [len(page.events) for page in self.pages(storage, limit=3)] == [3, 3]
+
+    def test_pages_stay_put_while_events_come_in(self, storage: Any) -> None:
+        events = self.add(storage, *self.make_series(6))
+        first = storage.search(EventQuery(limit=3))
+        self.add(storage, make_event(occurred_at=NOON + timedelta(days=1)))
+        rest = storage.search(EventQuery(limit=3, cursor=first.next))
+        assert [e.id for e in [*first.events, *rest.events]] == [e.id for e in reversed(events)]
+
+    def test_pages_of_a_history_stay_put_while_events_come_in(self, storage: Any) -> None:
+        history = {"target_types": ["policies.Policy"], "target_id": "1", "limit": 3}
+        events = self.add(storage, *self.make_series(6))
+        first = storage.search(EventQuery(**history))
+        self.add(storage, make_event(occurred_at=NOON - timedelta(days=1)))
+        rest = storage.search(EventQuery(cursor=first.next, **history))
+        assert [e.id for e in [*first.events, *rest.events]] == [e.id for e in reversed(events)]
+
+    def test_filters_hold_on_every_page(self, storage: Any) -> None:
+        events = []
+        for n in range(8):
+            events += self.add(
+                storage, make_event(actor=(ALICE, BOB)[n % 2], occurred_at=NOON + timedelta(minutes=n))
+            )
+        expected = [event.id for event in reversed(events) if event.event.actor == BOB]
+        assert self.walk(storage, actor_id=BOB.id, limit=1) == expected
+
+    # newer
+
+    def test_newer_gives_what_came_since(self, storage: Any) -> None:
+        self.add(storage, *self.make_series(3))
+        page = storage.search(EventQuery(limit=2))
+        nothing = storage.search(EventQuery(limit=2, cursor=page.newest, newer=True))
+        assert (list(nothing.events), nothing.next) == ([], None)
+        new = self.add(storage, *(make_event(occurred_at=NOON + timedelta(hours=n)) for n in (1, 2)))
+        since = storage.search(EventQuery(cursor=nothing.newest, newer=True))
+        assert [event.id for event in since.events] == [new[1].id, new[0].id]
+        assert since.next is None
+
+    def test_newer_leaves_no_gap_when_more_came_than_fit(self, storage: Any) -> None:
+        self.add(storage, *self.make_series(1))
+        newest = storage.search(EventQuery()).newest
+        new = self.add(storage, *(make_event(occurred_at=NOON + timedelta(hours=n + 1)) for n in range(5)))
+        seen: list[UUID] = []
+        while (page := storage.search(EventQuery(limit=2, cursor=newest, newer=True))).events:
+            assert len(page.events) <= 2
+            seen += [event.id for event in reversed(page.events)]
+            newest = page.newest
+        assert seen == [event.id for event in new]
+
+    def test_newer_of_a_history_goes_by_its_order(self, storage: Any) -> None:
+        history = {"target_types": ["policies.Policy"], "target_id": "1"}
+        self.add(storage, make_event(occurred_at=NOON))
+        newest = storage.search(EventQuery(**history)).newest
+        [late] = self.add(storage, make_event(occurred_at=NOON - timedelta(hours=1)))
+        page = storage.search(EventQuery(cursor=newest, newer=True, **history))
+        assert [event.id for event in page.events] == [late.id]
+
+    def test_newer_keeps_the_filters(self, storage: Any) -> None:
+        self.add(storage, make_event(actor=BOB, occurred_at=NOON))
+        newest = storage.search(EventQuery(actor_id=BOB.id)).newest
+        later = NOON + timedelta(hours=1)
+        _, mine = self.add(
+            storage, make_event(actor=ALICE, occurred_at=later), make_event(actor=BOB, occurred_at=later)
+        )
+        assert self.found(storage, actor_id=BOB.id, cursor=newest, newer=True) == [mine.id]
+
+    # damaged cursors
+
+    @pytest.mark.parametrize(
+        "cursor",
+        [
+            "",
+            "!",
+            "not a cursor",
+            "é",
+            "\x00",
+            "a" * 20_000,
+            encode_cursor(),
+            encode_cursor("x", "y", "z", 4, 5, 6, 7),
+        ],
+        ids=lambda cursor: ascii(cursor[:20]),
+    )
+    def test_a_damaged_cursor_is_refused(self, storage: Any, cursor: str) -> None:
+        self.add(storage, make_event())
+        with pytest.raises(InvalidQuery) as caught:
+            storage.search(EventQuery(cursor=cursor))
+        assert caught.value.filter == "cursor"
+
+    def test_a_nested_cursor_is_refused(self, storage: Any) -> None:
+        bomb = base64.urlsafe_b64encode(b"[" * 100_000).decode()
+        with pytest.raises(InvalidQuery):
+            storage.search(EventQuery(cursor=bomb))
+
+    @pytest.mark.parametrize("replacement", [2**70, -(2**70), True, None, [], 0.5])
+    def test_a_forged_cursor_breaks_nothing(self, storage: Any, replacement: Any) -> None:
+        self.add(storage, *self.make_series(3))
+        cursor = storage.search(EventQuery(limit=1)).next
+        try:
+            position = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        except ValueError:
+            pytest.skip("this storage's cursors are not those of encode_cursor()")
+        for place in range(len(position)):
+            forged = [replacement if n == place else item for n, item in enumerate(position)]
+            try:
+                page = storage.search(EventQuery(cursor=encode_cursor(*forged)))
+            except InvalidQuery as error:
+                assert error.filter == "cursor"
+            else:
+                assert len(page.events) <= 3
