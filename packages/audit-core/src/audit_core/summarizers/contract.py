@@ -15,8 +15,8 @@ class Summarizer(Protocol):
     """Writes one sentence for each event."""
 
     def summarize(self, events: Sequence[Event], language: str) -> Sequence[str]:
-        """As many sentences as events, in their order, each plain text of at most 240 characters, in ``language``.
+        """As many sentences as events, in their order, each one line of plain text of at most 240 characters.
 
-        ``language`` is a BCP 47 tag (``"en"``, ``"de-CH"``). A summarizer that does not know it answers in English. Sealed
-        values are said to be hidden and never appear, in any form.
+        ``language`` is a BCP 47 tag (``"en"``, ``"de-CH"``). A summarizer that does not know it answers in
+        English. Sealed values are said to be hidden and never appear, in any form.
         """
