@@ -16,6 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,  # they may hold the password of a backend
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(epilog=plugins.EPILOG)(plugins.plugins)
