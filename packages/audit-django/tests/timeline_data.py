@@ -11,11 +11,21 @@ from audit_django.outbox import DjangoOutbox
 
 ALICE = Actor(id="1", username="alice", email="alice@example.com", repr="Alice")
 BOB = Actor(id="2", username="bob", repr="Bob")
-NOBODY_SHORT = Actor(
-    id="3", username="max", repr="Maximiliane-Friederike Freifrau von Hohenstein-Württemberg zu Altenburg"
+LONG_NAME = "Maximiliane-Friederike Freifrau von Hohenstein-Württemberg zu Altenburg"
+LONG_LABEL = (
+    "👩‍👩‍👧 Family Ångström-O’Brien & Söhne <Beteiligungs> GmbH, formerly The Extraordinarily Long Company of Winterthur"
 )
-ARABIC = Actor(id="4", username="layla", repr="ليلى الخطيب")
+MAXIMILIANE = Actor(id="3", username="max", repr=LONG_NAME)
+LAYLA = Actor(id="4", username="layla", repr="ليلى الخطيب")
 FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:130.0) Gecko/20100101 Firefox/130.0"
+REQUEST = Context(
+    ip="203.0.113.9",
+    user_agent=FIREFOX,
+    method="POST",
+    path="/policies/7/edit/",
+    request_id="req-42",
+    source="request",
+)
 
 
 def policy(number="P-1007", id="7"):
@@ -26,18 +36,15 @@ def customer(name="Jane Doe", id="5"):
     return Target(type="testapp.Customer", id=id, repr=name, kind="customer", kind_plural="customers")
 
 
+def text(field, before=None, after=None, **more):
+    return Change(field=field, field_type="CharField", before=before, after=after, **more)
+
+
 def diff(*changes):
     return {change.field: change for change in changes}
 
 
-STATUS = Change(
-    field="status",
-    field_type="CharField",
-    before="pending",
-    after="approved",
-    display={"before": "Pending", "after": "Approved"},
-    position=1,
-)
+STATUS = text("status", "pending", "approved", display={"before": "Pending", "after": "Approved"}, position=1)
 OWNER = Change(
     field="owner",
     field_type="ForeignKey",
@@ -45,6 +52,27 @@ OWNER = Change(
     before={"pk": 2, "repr": "Bob"},
     after={"pk": 3, "repr": "Carol"},
     position=2,
+)
+TAGS = Change(
+    field="tags",
+    relation="many_to_many",
+    added=[{"pk": 1, "repr": "Critical"}],
+    removed=[{"pk": 4, "repr": "Legacy"}],
+    position=9,
+)
+COVERAGE = Change(
+    field="coverage",
+    field_type="JSONField",
+    before={"glass": False, "deductible": 500, "drivers": ["Ann", "Bo"], "limits": {"fire": 100000, "water": 5000}},
+    after={"glass": True, "deductible": 300, "drivers": ["Ann", "Cy"], "limits": {"fire": 100000, "water": 7500}},
+    position=5,
+)
+SSN = Change(
+    field="ssn",
+    label="social security number",
+    before={"sealed": {"mac": "k1:secretmac"}},
+    after={"sealed": {"mac": "k1:othermac"}},
+    sensitive=True,
 )
 
 
@@ -54,8 +82,7 @@ def event(action="update", *, ago=timedelta(), at=None, **values):
         values.setdefault("target", policy())
     if action == "update":
         values.setdefault("diff", diff(STATUS))
-    moment = at or datetime.now(UTC) - ago
-    return Event(id=uuid7(), occurred_at=moment, action=action, **values)
+    return Event(id=uuid7(), occurred_at=at or datetime.now(UTC) - ago, action=action, **values)
 
 
 def record(*events):
@@ -68,135 +95,49 @@ def record(*events):
 
 def long_texts(words=10_000):
     """A text of so many words, and the same with three places changed."""
-    vocabulary = [
-        "the",
-        "insured",
-        "shall",
-        "give",
-        "notice",
-        "of",
-        "every",
-        "claim",
-        "to",
-        "the",
-        "company",
-        "in",
-        "writing",
-        "within",
-        "thirty",
-        "days",
-        "after",
-        "the",
-        "loss",
-        "and",
-        "provide",
-        "all",
-        "documents",
-        "that",
-        "are",
-        "needed",
-        "to",
-        "establish",
-        "the",
-        "cause",
-        "extent",
-        "and",
-        "amount",
-        "of",
-        "damage",
-        "unless",
-        "agreed",
-        "otherwise",
-    ]
-    before = [
-        vocabulary[(i * 7 + i // 13) % len(vocabulary)] + ("." if i % 17 == 16 else "") for i in range(words)
-    ]
+    vocabulary = (
+        "the insured shall give notice of every claim to the company in writing within thirty days after the loss "
+        "and provide all documents needed to establish the cause extent and amount of damage unless agreed otherwise"
+    ).split()
+    before = [vocabulary[(i * 7 + i // 13) % len(vocabulary)] for i in range(words)]
+    before = [f"{word}." if i % 17 == 16 else word for i, word in enumerate(before)]
     after = list(before)
     after[40] = "sixty"
     after[words // 2 : words // 2 + 2] = ["without", "any", "delay"]
-    after[-3] = "insured"
+    after[-3] = "immediately"
     return " ".join(before), " ".join(after)
 
 
 def showcase():
     """What the page must look right with, newest last."""
-    context = Context(
-        ip="203.0.113.9",
-        user_agent=FIREFOX,
-        method="POST",
-        path="/policies/7/edit/",
-        request_id="req-42",
-        source="request",
-    )
+    hour, day = timedelta(hours=1), timedelta(days=1)
     before, after = long_texts()
-    tags = Change(
-        field="tags",
-        relation="many_to_many",
-        added=[{"pk": 1, "repr": "Critical"}],
-        removed=[{"pk": 4, "repr": "Legacy"}],
-        position=9,
-    )
-    coverage = Change(
-        field="coverage",
-        field_type="JSONField",
-        before={
-            "glass": False,
-            "deductible": 500,
-            "drivers": ["Ann", "Bo"],
-            "limits": {"fire": 100000, "water": 5000},
-        },
-        after={
-            "glass": True,
-            "deductible": 300,
-            "drivers": ["Ann", "Bo", "Cleo"],
-            "limits": {"fire": 100000, "water": 7500},
-        },
-        position=5,
-    )
-    fields60 = diff(*(
-        Change(field=f"value_{n:02}", field_type="IntegerField", before=n, after=n * 3 + 1, position=n) for n in range(60)
-    ))  # fmt: skip
-    day = timedelta(days=1)
-    yield event("create", ago=9 * day, target=customer(), diff=diff(
-        Change(field="name", field_type="CharField", after="Jane Doe", position=1),
-        Change(field="phone", field_type="CharField", label="phone number", after="0171 1", position=2),
+    created = diff(
+        text("name", after="Jane Doe", position=1),
+        text("phone", after="0171 1", label="phone number", position=2),
         Change(field="birthday", field_type="DateField", after="1980-03-03", position=3),
         Change(field="notes", field_type="TextField", after=before[:2400], position=4),
-    ))  # fmt: skip
-    yield event(
-        "login_failed",
-        ago=2 * day,
-        category="auth",
-        outcome="failure",
-        actor=None,
-        context=Context(ip="203.0.113.9"),
-        extra={"username": "alice"},
     )
-    yield event("login", ago=2 * day, category="auth", context=context)
-    yield event(ago=day + timedelta(minutes=9), actor=BOB, target=customer(), diff=diff(
-        Change(field="ssn", label="social security number", before={"sealed": {}}, after={"sealed": {}}, sensitive=True)))  # fmt: skip
-    yield event(ago=day, actor=ARABIC, target=customer("محمد عبد الله بن عبد العزيز", "8"), diff=diff(
-        Change(field="name", field_type="CharField", before="محمد عبد الله", after="محمد عبد الله بن عبد العزيز", position=1)))  # fmt: skip
-    yield event(
-        "delete",
-        ago=timedelta(hours=5),
-        actor=BOB,
-        target=Target(type="testapp.Claim", id="88", repr="C-88", kind="claim"),
+    letters = diff(
+        text("slogan", "Naïve café 👍🏽 for all", "Naïve café 👍🏿 for everyone", position=1),
+        Change(field="document", field_type="FileField", before="claims/old letter.pdf", after="claims/new.pdf"),
     )
-    yield event(ago=timedelta(hours=4), actor=NOBODY_SHORT, target=customer("👩‍👩‍👧 Family Ångström-O’Brien & Söhne <Beteiligungs> GmbH, formerly The Extraordinarily Long Company Name of Winterthur 🏔️", "9"), reason="customer's letter of 3 March", diff=diff(
-        Change(field="slogan", field_type="CharField", before="Naïve café 👍🏽 for all", after="Naïve café 👍🏿 for everyone", position=1),
-        Change(field="document", field_type="FileField", before="claims/2026/old letter.pdf", after="claims/2026/new letter.pdf", position=2)))  # fmt: skip
-    yield event(ago=timedelta(hours=3), actor=None, diff=fields60)
-    yield event(ago=timedelta(minutes=50), target=policy("Terms of motor insurance 2026", "12"), diff=diff(
-        Change(field="text", field_type="TextField", before=before, after=after, position=3)))  # fmt: skip
-    yield event(
-        "export",
-        ago=timedelta(minutes=31),
-        category="export",
-        actor=BOB,
-        extra={"rows": 1200, "format": "CSV"},
-    )
-    yield event(ago=timedelta(minutes=6), context=context, diff=diff(coverage))
-    yield event(ago=timedelta(minutes=2), context=context, tenant="north", diff=diff(STATUS, OWNER, tags,
-        Change(field="premium", field_type="DecimalField", before="1200.00", after="1350.50", position=3),
-        Change(field="valid_until", field_type="DateField", before=None, after="2026-12-31", position=4)))  # fmt: skip
+    sixty = diff(*(Change(field=f"value_{n:02}", before=n, after=n * 3 + 1, position=n) for n in range(60)))
+    renamed = diff(text("name", "محمد عبد الله", "محمد عبد الله بن عبد العزيز"))
+    rewritten = diff(Change(field="text", field_type="TextField", before=before, after=after, position=3))
+    money = Change(field="premium", field_type="DecimalField", before="1200.00", after="1350.50", position=3)
+    until = Change(field="valid_until", field_type="DateField", before=None, after="2026-12-31", position=4)
+    failed = Context(ip="203.0.113.9")
+    claim = Target(type="testapp.Claim", id="88", repr="C-88", kind="claim")
+    yield event("create", ago=9 * day, target=customer(), diff=created)
+    yield event("login_failed", ago=2 * day, category="auth", outcome="failure", actor=None, context=failed)
+    yield event("login", ago=2 * day, category="auth", context=REQUEST)
+    yield event(ago=day, actor=BOB, target=customer(), diff=diff(SSN))
+    yield event(ago=day, actor=LAYLA, target=customer("محمد عبد الله بن عبد العزيز", "8"), diff=renamed)
+    yield event("delete", ago=5 * hour, actor=BOB, target=claim)
+    yield event(ago=4 * hour, actor=MAXIMILIANE, target=customer(LONG_LABEL, "9"), reason="her letter", diff=letters)
+    yield event(ago=3 * hour, actor=None, diff=sixty)
+    yield event(ago=hour, target=policy("Terms of motor insurance 2026", "12"), diff=rewritten)
+    yield event("export", ago=hour / 2, category="export", actor=BOB)
+    yield event(ago=hour / 10, context=REQUEST, diff=diff(COVERAGE))
+    yield event(ago=hour / 30, context=REQUEST, tenant="north", diff=diff(STATUS, OWNER, TAGS, money, until))

@@ -17,19 +17,19 @@ from audit_django.storages.database import DatabaseStorage
 @lru_cache(maxsize=None)
 def storage(name: str) -> Any:
     """The storage of this name in ``STORAGES``. Raises :class:`~audit_core.errors.ConfigurationError`."""
-    return backends.build("storage", get_settings().storages[name], name=name)
+    return backends.build("storage", get_settings().storages[name], label=f"AUDIT['STORAGES']['{name}']")
 
 
 @lru_cache(maxsize=None)
 def stream(name: str) -> Any:
     """The stream of this name in ``STREAMS``."""
-    return backends.build("stream", get_settings().streams[name], name=name)
+    return backends.build("stream", get_settings().streams[name], label=f"AUDIT['STREAMS']['{name}']")
 
 
 @lru_cache(maxsize=1)
 def summarizer() -> Any:
     """The summarizer."""
-    return backends.build("summarizer", get_settings().summarizer, name="SUMMARIZER")
+    return backends.build("summarizer", get_settings().summarizer, label="AUDIT['SUMMARIZER']")
 
 
 def sinks() -> Mapping[str, Any]:

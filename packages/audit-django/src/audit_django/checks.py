@@ -1,0 +1,85 @@
+"""System checks: every mistake that can be seen before the first event, with what to do about it.
+
+``audit.E…`` stops ``runserver``, ``migrate`` and ``check``; ``audit.W…`` is worth a look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import connections
+
+from audit_core.errors import ConfigurationError
+from audit_core.plugins.manager import get_plugin_manager
+from audit_django import backends, conf, registry
+from audit_django.storages.database import SEARCHABLE_VENDORS
+
+MIDDLEWARE = "audit_django.middleware.AuditMiddleware"
+AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
+
+
+@register()
+def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """``audit.E001`` to ``E009``: the settings themselves. ``E010``: a path that cannot be imported. ``E011``: a backend."""
+    result, problems = conf.read(getattr(settings, "AUDIT", {}))
+    messages: list[CheckMessage] = [Error(p.message, hint=p.hint, id=p.id) for p in problems]
+    if problems:
+        return messages
+    for name in ("actor_resolver", "tenant_resolver", "tenants_of_user"):
+        try:
+            result.resolver(name)
+        except ImportError as error:
+            hint = "Write the dotted path of a callable, such as 'myproject.audit.current_user'."
+            messages.append(Error(f"AUDIT['{name.upper()}'] cannot be imported: {error}", hint=hint, id="audit.E010"))
+    try:
+        backends.load()
+    except ConfigurationError as error:
+        messages.append(Error(str(error), id="audit.E011"))
+    for alias in result.databases:
+        if alias not in connections:
+            hint = f"Name aliases of DATABASES: {', '.join(connections)}."
+            messages.append(Error(f"AUDIT['DATABASES'] has {alias!r}, which is no database.", hint=hint, id="audit.E012"))
+    return messages
+
+
+@register(Tags.models)
+def check_registrations(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """``audit.E020``: a model or field that was registered and does not exist."""
+    return [Error(problem, id="audit.E020") for problem in registry.problems()]
+
+
+@register()
+def check_plugins(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """``audit.W001``: an installed plugin that cannot be used; nothing needs it now."""
+    hint = "Update or uninstall it, or block it with AUDIT_BLOCKED_PLUGINS."
+    return [Warning(problem, hint=hint, id="audit.W001") for problem in get_plugin_manager().problems()]
+
+
+@register()
+def check_middleware(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """``audit.W002``: no middleware, so events know no request. ``W003``: it stands before authentication."""
+    middleware: Sequence[str] = settings.MIDDLEWARE
+    if MIDDLEWARE not in middleware:
+        hint = f"Add {MIDDLEWARE!r} to MIDDLEWARE, after the authentication middleware."
+        return [Warning("Events will not say who made a request or from where.", hint=hint, id="audit.W002")]
+    if AUTHENTICATION in middleware and middleware.index(MIDDLEWARE) < middleware.index(AUTHENTICATION):
+        hint = f"Put {MIDDLEWARE!r} after {AUTHENTICATION!r}, so that TENANT_RESOLVER sees request.user."
+        return [Warning("The audit middleware comes before authentication.", hint=hint, id="audit.W003")]
+    return []
+
+
+@register(Tags.database)
+def check_databases(app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """``audit.W004``: a database whose own text search the trail does not know."""
+    return [
+        Warning(
+            f"The audit trail cannot search text on {connections[alias].vendor} (database {alias!r}).",
+            hint="Everything else works; use a storage that can search for AUDIT['QUERY'].",
+            id="audit.W004",
+        )
+        for alias in databases or ()
+        if connections[alias].vendor not in SEARCHABLE_VENDORS
+    ]

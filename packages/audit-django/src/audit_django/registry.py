@@ -111,6 +111,8 @@ class AuditableMixin:
     Any audited model, with or without this mixin, may have ``get_audit_context``.
     """
 
+    __module__ = "audit_django"  # where it is imported from, also by the migrations of models that have it
+
     audit_options: dict[str, Any] = {}  # noqa: RUF012  read, never changed
 
     def get_audit_context(self) -> dict[str, Any]:
@@ -119,6 +121,8 @@ class AuditableMixin:
 
 
 def _register_mixin(sender: type[Model], **kwargs: Any) -> None:
+    if sender._meta.apps is not apps:
+        return  # a historical model of a migration
     if issubclass(sender, AuditableMixin) and not sender._meta.proxy:
         register(sender, **sender.audit_options)
     else:

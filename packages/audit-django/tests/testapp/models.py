@@ -96,22 +96,28 @@ class Note(AuditableMixin, models.Model):
         return {"actor": self.author} if self.author else {}
 
 
-class Member(models.Model):
-    """Symmetrical relations, a through model, a key that is text, a manager that hides."""
+class Account(models.Model):
+    """A manager that hides what was softly deleted."""
 
     class Visible(models.Manager):
         def get_queryset(self):
             return super().get_queryset().filter(hidden=False)
 
-    code = models.CharField(max_length=20, primary_key=True)
+    name = models.CharField(max_length=20)
     hidden = models.BooleanField(default=False)
-    friends = models.ManyToManyField("self", symmetrical=True, blank=True)
-    groups = models.ManyToManyField("Group", through="Membership", blank=True)
 
     objects = Visible()
 
-    class Meta:
-        base_manager_name = "objects"
+    def __str__(self):
+        return self.name
+
+
+class Member(models.Model):
+    """Symmetrical relations, a through model, a key that is text."""
+
+    code = models.CharField(max_length=20, primary_key=True)
+    friends = models.ManyToManyField("self", symmetrical=True, blank=True)
+    groups = models.ManyToManyField("Group", through="Membership", blank=True)
 
     def __str__(self):
         return self.code
@@ -158,7 +164,7 @@ class Unaudited(models.Model):
     tags = models.ManyToManyField(Tag)
 
 
-for model in (Tag, Claim, Document, Member, Group, Membership, Gauge, Fragile):
+for model in (Tag, Account, Claim, Document, Member, Group, Membership, Gauge, Fragile):
     register(model)
 register(Policy, owner=["owner"])
 register("testapp.Customer", sensitive=["ssn"])

@@ -15,28 +15,33 @@ from audit_django.fields import FieldSpec
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The values of one row by attribute name, and the objects its relations referred to where they came along."""
+    """The values of one row by attribute name, and the objects its relations referred to where they came along.
+
+    ``whole`` is the row as an object, where all of its columns were read.
+    """
 
     values: Mapping[str, Any]
     related: Mapping[str, Model] = field(default_factory=dict)
+    whole: Model | None = None
 
 
 def read(model: type[Model], pk: Any, specs: Sequence[FieldSpec], using: str, instance: Model) -> Row | None:
     """The row of this primary key, locked until the transaction ends; ``None`` when there is none. One SELECT.
 
     Relations whose object ``instance`` holds are joined: they are the ones that may have been set to another object, and the
-    old one's label is needed then. Custom managers are not asked, so what they hide is found.
+    old one's label is needed then. All columns are read for an instance that lacks some, because its label may need them.
+    Custom managers are not asked, so what they hide is found.
     """
     rows: QuerySet[Any] = QuerySet(model=model, using=using).filter(pk=pk)
     joins = _joins(specs, using, instance)
-    if joins:
+    if joins or instance.get_deferred_fields():
         features = connections[using].features
-        of = ("self", *_parent_links(model)) if features.has_select_for_update_of else ()
-        row = rows.select_for_update(of=of).select_related(*joins).first()
+        of = ("self", *_parent_links(model)) if joins and features.has_select_for_update_of else ()
+        row = next(iter(rows.order_by().select_for_update(of=of).select_related(*joins or (None,))[:1]), None)
         if row is None:
             return None
         values = {spec.attname: row.__dict__.get(spec.attname) for spec in specs}
-        return Row(values, {name: getattr(row, name) for name in joins})
+        return Row(values, {name: getattr(row, name) for name in joins}, row)
     names = [spec.attname for spec in specs]
     found = rows.order_by().select_for_update().values_list(*names)[:1]
     for values in found:

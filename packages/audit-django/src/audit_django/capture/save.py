@@ -134,7 +134,18 @@ def _record(
     else:
         diff = changes.created(specs, instance, after, using)
         action = "create"
-    push(state, tracked, action, tracked.target(instance.pk, label_of(instance)), diff, instance=instance)
+    push(state, tracked, action, tracked.target(instance.pk, _label(instance, row)), diff, instance=instance)
+
+
+def _label(instance: Model, row: Row | None) -> str:
+    """The label as it is now, without the query that ``str()`` of an instance with deferred fields would run."""
+    deferred = instance.get_deferred_fields() if row is not None and row.whole is not None else ()
+    if not deferred or row is None or row.whole is None:
+        return label_of(instance)
+    for field in row.whole._meta.concrete_fields:
+        if field.attname not in deferred and field.attname in instance.__dict__:
+            setattr(row.whole, field.attname, instance.__dict__[field.attname])
+    return label_of(row.whole)
 
 
 def _decided_by_database(spec: FieldSpec, instance: Model, is_update: bool) -> bool:

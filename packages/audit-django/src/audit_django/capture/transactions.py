@@ -76,7 +76,7 @@ class TransactionState:
                 guard.lost(best_effort, alias, error)
 
     def _flush_before_read(self, execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
-        if self.pending and not self._flushing and TABLE_PREFIX in str(sql):
+        if self.pending and not self._flushing and TABLE_PREFIX in str(sql) and not self.connection.needs_rollback:
             self.flush()
         return execute(sql, params, many, context)
 
