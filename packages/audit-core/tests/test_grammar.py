@@ -94,8 +94,9 @@ def test_a_phone_number_cleared() -> None:
     )
 
 
-def test_a_switch() -> None:
-    change = field("is_active", True, False, "BooleanField", label="active", role="switch")
+@pytest.mark.parametrize("label", [None, "active", "Is active"])
+def test_a_switch(label: str | None) -> None:
+    change = field("is_active", True, False, "BooleanField", label=label, role="switch")
     assert said(change, actor=BOB, target=JANE) == "Bob turned off active for customer Jane Doe."
 
 
@@ -489,6 +490,11 @@ def test_long_text_is_not_quoted(before: str, after: str, expected: str) -> None
     assert said(field("description", before, after, "TextField")) == f"Alice {expected}."
 
 
+def test_a_long_text_that_became_a_number_is_not_cleared() -> None:
+    change = field("answer", "x" * 1240, 5, "JSONField")
+    assert said(change) == "Alice changed the answer of policy P-1007 from 1,240 characters to 5."
+
+
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
@@ -723,3 +729,8 @@ def test_capture_that_was_switched_off() -> None:
         "Alice switched off the audit trail for 12.5 s, and 1,040 changes were not recorded "
         "— reason: loading fixtures."
     )
+
+
+def test_events_that_could_not_be_written() -> None:
+    lost = {"category": "system", "target": None, "extra": {"lost": {"policies.Policy": 3}, "count": 3}}
+    assert said(action="events_lost", **lost) == "The audit trail lost 3 events that it could not write."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -46,6 +47,7 @@ _WROTE = Verb("wrote", "write")
 _REWROTE = Verb("rewrote", "rewrite")
 _REPLACED = Verb("replaced", "replace")
 
+_SWITCH_VERB = re.compile("^(is|has|enable) (?=.)")
 _UNFINISHED = frozenset({"after", "at", "before", "by", "from", "on", "since", "till", "to", "until"})
 # How a verb is tied to the object that the sentence is about; all others have the field "of" it.
 _LINKS = {_ADDED: "to", _REMOVED: "from", _TURNED_ON: "for", _TURNED_OFF: "for"}
@@ -126,7 +128,7 @@ def _clauses(change: Change, style: Style) -> list[Clause]:
         return [Clause(verb, head, f" {HIDDEN}")]
     if change.role == "switch" and isinstance(after, bool):
         return [Clause(_TURNED_ON if after else _TURNED_OFF, head.removeprefix("the "))]
-    if is_measured(before, change) or is_measured(after, change):
+    if any(is_measured(value, change) for value in (before, after)) and _are_sizes(before, after):
         return [_measured(change, head)]
     display = mapping(change.display)
     old, new = (text(display.get(side)) for side in ("before", "after"))
@@ -150,8 +152,10 @@ def _clauses(change: Change, style: Style) -> list[Clause]:
 
 
 def _noun(change: Change, style: Style) -> str:
-    """The field as a noun: a date called "valid until" is "the valid until date"."""
+    """The field as a noun: the date "valid until" is "valid until date"; the switch "is active", "active"."""
     name = field_words(change, style)
+    if change.role == "switch":
+        return _SWITCH_VERB.sub("", name)
     if is_of(change, DATE_TYPES) and name.rpartition(" ")[2] in _UNFINISHED:
         return f"{name} {'date' if is_of(change, DAY_TYPES) else 'time'}"
     return name
@@ -173,6 +177,11 @@ def _many(change: Change, style: Style) -> list[Clause]:
 
 def _entries(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list | tuple) else ()
+
+
+def _are_sizes(*values: Any) -> bool:
+    """Whether each value is nothing or can be measured: a text and a number cannot be compared."""
+    return all(is_empty(value) or size(value) for value in values)
 
 
 def _measured(change: Change, head: str) -> Clause:

@@ -46,6 +46,11 @@ def tell(event: Event, style: Style) -> str:
         return f"{subject(event, style, nobody='Someone')} logged out"
     if action == "capture_disabled":
         return _capture_disabled(event, style)
+    if action == "events_lost":
+        # Nobody did it: whoever's request it happened in had no part in it.
+        return (
+            f"The audit trail lost {counted(count_of(event) or 0, 'event', 'events')} that it could not write"
+        )
     who = subject(event, style)
     if not failed:
         return f"{who} {_done(action, event, style, failed=False)}"

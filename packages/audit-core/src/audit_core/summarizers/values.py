@@ -79,6 +79,8 @@ def shown(value: Any, change: Change, style: Style, *, display: str = "", exact:
     kind = change.field_type
     if isinstance(value, str):
         write = _WRITERS.get(kind) if type(kind) is str else None
+        if write is None and is_long(value):
+            return counted(len(value), "character", "characters")
         return clip(write(value, style, exact), style.limit) if write else _words(value)
     if isinstance(value, bool):
         return "yes" if value else "no"

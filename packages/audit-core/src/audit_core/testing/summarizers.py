@@ -99,6 +99,12 @@ def sample_events() -> dict[str, Event]:
         "capture disabled": event_of(
             action="capture_disabled", category="system", target=None, extra={"seconds": 12.5, "skipped": 40}
         ),
+        "events lost": event_of(
+            action="events_lost",
+            category="system",
+            target=None,
+            extra={"lost": {"policies.Policy": 3}, "count": 3},
+        ),
         "custom": event_of(action="sent_reminder", category="custom", actor=None),
         "nothing known": event_of(action="x", actor=None, target=None),
         "hostile": event_of(
