@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
@@ -37,6 +38,7 @@ SHELF = """
     @hookimpl
     def audit_event_recorded(event): ...
 """
+REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "audit-command.md"
 LONG = "needs [bold]the client library[/bold] " + "that is very long indeed " * 12 + "THE END"
 
 
@@ -223,6 +225,20 @@ def test_every_command_has_help_with_examples_and_exit_codes(audit, names):
     examples = finished.stdout.partition("Examples:")[2]
     assert " ".join(["audit", *names]) in examples
     assert "Exit codes: 0 all is well, 1 " in examples
+
+
+def test_every_command_and_option_is_in_the_reference():
+    import typer.main
+
+    page = REFERENCE.read_text(encoding="utf-8")
+    for names in commands():
+        command = typer.main.get_command(app)
+        for name in names:
+            command = command.commands[name]
+        _, found, section = page.partition(f"\n## {' '.join(['audit', *names])}\n")
+        assert found, f"write a section '## {' '.join(['audit', *names])}' in {REFERENCE.name}"
+        for parameter in command.params:
+            assert f"\n`{parameter.opts[0]}`" in section.partition("\n## ")[0], (names, parameter.opts)
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
