@@ -3,13 +3,14 @@
 import re
 import time
 from html import unescape
+from html.parser import HTMLParser
+from urllib.parse import quote
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
-from timeline_data import COVERAGE, OWNER, REQUEST, SSN, STATUS, TAGS, diff, event, long_texts, record, text
 
 from audit_core.diff import Change
 from audit_core.event import Actor, Context, Event, Target
@@ -17,6 +18,7 @@ from audit_django.models import AuditEvent
 from audit_django.timeline.agent import in_words
 from audit_django.timeline.changes import shown_change, shown_diff
 from audit_django.timeline.words import compare, matching_blocks
+from timeline_data import COVERAGE, OWNER, REQUEST, SSN, STATUS, TAGS, diff, event, long_texts, record, text
 
 
 @pytest.fixture
@@ -197,12 +199,15 @@ def test_a_created_object_has_one_column_and_an_action_of_that_name_may_have_two
     ("agent", "said"),
     [
         (REQUEST.user_agent, "Firefox 130 on Windows"),
-        ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Mobile/15E148 Safari/604.1", "Safari 18 on iPhone"),
-        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/156.0 Safari/537.36 Edg/156.0", "Edge 156 on Linux"),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0) Version/18.0 Mobile/15E1 Safari/604.1",
+            "Safari 18 on iPhone",
+        ),
+        ("Mozilla/5.0 (X11; Linux x86_64) Chrome/156.0 Safari/537.36 Edg/156.0", "Edge 156 on Linux"),
         ("curl/8.5.0", "curl 8"),
         ("Something else", "Something else"),
     ],
-)  # fmt: skip
+)
 def test_a_user_agent_in_words(agent, said):
     assert in_words(agent) == said
 
@@ -274,10 +279,20 @@ def evil_event():
     )
 
 
+class Tags(HTMLParser):
+    """What a browser would make of a page: tags with their attributes."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.found = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+
+
 def test_everything_that_is_shown_is_escaped(reader):
     (recorded, *_) = record(evil_event(), evil_event())
-    from urllib.parse import quote
-
     evil = quote(EVIL)
     addresses = [
         "/audit/",
@@ -293,10 +308,11 @@ def test_everything_that_is_shown_is_escaped(reader):
         f"/audit/login/?next={evil}",
     ]
     for address in addresses:
-        page = reader.get(address).text
-        assert "<script>alert" not in page, address
-        assert "<img" not in page, address
-        assert not re.search(r"<[^>]*\sonerror=", page), address
+        for tag, attributes in Tags(reader.get(address).text).found:
+            assert tag != "img", address
+            assert tag != "script" or attributes["src"].startswith("/static/"), address
+            assert not any(name.startswith("on") for name in attributes), address
+            assert not str(attributes.get("href")).startswith("javascript"), address
     assert "&lt;script&gt;alert(1)" in reader.get("/audit/").text
 
 

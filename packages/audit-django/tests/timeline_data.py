@@ -13,7 +13,7 @@ ALICE = Actor(id="1", username="alice", email="alice@example.com", repr="Alice")
 BOB = Actor(id="2", username="bob", repr="Bob")
 LONG_NAME = "Maximiliane-Friederike Freifrau von Hohenstein-Württemberg zu Altenburg"
 LONG_LABEL = (
-    "👩‍👩‍👧 Family Ångström-O’Brien & Söhne <Beteiligungs> GmbH, formerly The Extraordinarily Long Company of Winterthur"
+    "👩‍👩‍👧 Family Ångström-O’Brien & Söhne <Beteiligungs> GmbH, formerly The Extraordinarily Long Name"
 )
 MAXIMILIANE = Actor(id="3", username="max", repr=LONG_NAME)
 LAYLA = Actor(id="4", username="layla", repr="ليلى الخطيب")
@@ -63,8 +63,18 @@ TAGS = Change(
 COVERAGE = Change(
     field="coverage",
     field_type="JSONField",
-    before={"glass": False, "deductible": 500, "drivers": ["Ann", "Bo"], "limits": {"fire": 100000, "water": 5000}},
-    after={"glass": True, "deductible": 300, "drivers": ["Ann", "Cy"], "limits": {"fire": 100000, "water": 7500}},
+    before={
+        "glass": False,
+        "deductible": 500,
+        "drivers": ["Ann", "Bo"],
+        "limits": {"fire": 100, "water": 5000},
+    },
+    after={
+        "glass": True,
+        "deductible": 300,
+        "drivers": ["Ann", "Cy"],
+        "limits": {"fire": 100, "water": 7500},
+    },
     position=5,
 )
 SSN = Change(
@@ -96,8 +106,8 @@ def record(*events):
 def long_texts(words=10_000):
     """A text of so many words, and the same with three places changed."""
     vocabulary = (
-        "the insured shall give notice of every claim to the company in writing within thirty days after the loss "
-        "and provide all documents needed to establish the cause extent and amount of damage unless agreed otherwise"
+        "the insured shall give notice of every claim to the company in writing within thirty days after the "
+        "loss and provide all documents needed to establish the cause extent and amount of damage unless agreed"
     ).split()
     before = [vocabulary[(i * 7 + i // 13) % len(vocabulary)] for i in range(words)]
     before = [f"{word}." if i % 17 == 16 else word for i, word in enumerate(before)]
@@ -120,7 +130,7 @@ def showcase():
     )
     letters = diff(
         text("slogan", "Naïve café 👍🏽 for all", "Naïve café 👍🏿 for everyone", position=1),
-        Change(field="document", field_type="FileField", before="claims/old letter.pdf", after="claims/new.pdf"),
+        Change(field="document", field_type="FileField", before="claims/old.pdf", after="claims/new.pdf"),
     )
     sixty = diff(*(Change(field=f"value_{n:02}", before=n, after=n * 3 + 1, position=n) for n in range(60)))
     renamed = diff(text("name", "محمد عبد الله", "محمد عبد الله بن عبد العزيز"))
@@ -135,7 +145,9 @@ def showcase():
     yield event(ago=day, actor=BOB, target=customer(), diff=diff(SSN))
     yield event(ago=day, actor=LAYLA, target=customer("محمد عبد الله بن عبد العزيز", "8"), diff=renamed)
     yield event("delete", ago=5 * hour, actor=BOB, target=claim)
-    yield event(ago=4 * hour, actor=MAXIMILIANE, target=customer(LONG_LABEL, "9"), reason="her letter", diff=letters)
+    yield event(
+        ago=4 * hour, actor=MAXIMILIANE, target=customer(LONG_LABEL, "9"), reason="letter", diff=letters
+    )
     yield event(ago=3 * hour, actor=None, diff=sixty)
     yield event(ago=hour, target=policy("Terms of motor insurance 2026", "12"), diff=rewritten)
     yield event("export", ago=hour / 2, category="export", actor=BOB)

@@ -32,8 +32,8 @@ Tenants = Sequence[str] | None
 def for_readers(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Give ``view(request, tenants, …)`` only to those who may read: logged in and with :data:`PERMISSION`.
 
-    ``tenants`` are those whose events the user may see. The answer is never cached: it is for this user alone. A storage that
-    cannot be reached becomes a page that says so (status 503).
+    ``tenants`` are those whose events the user may see. The answer is never cached: it is for this user alone.
+    A storage that cannot be reached becomes a page that says so (status 503).
     """
 
     @wraps(view)
@@ -62,7 +62,7 @@ def for_readers(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse
 def login_address() -> str:
     """Where people log in: the project's own page if ``LOGIN_URL`` names one, else the timeline's.
 
-    A project that made a login page of its own (single sign-on, a second factor) must not be entered beside it.
+    A project with a login page of its own (single sign-on, a second factor) must not be entered beside it.
     """
     if settings.LOGIN_URL == global_settings.LOGIN_URL:
         return resolve_url("audit:login")
@@ -70,7 +70,7 @@ def login_address() -> str:
 
 
 def to_login(request: HttpRequest) -> HttpResponse:
-    """To the login page and back to where the person was: the page around it, when the session ended during a swap."""
+    """To the login page and back to where the person was: the page around it, if the session ended in a swap."""
     if request.headers.get("HX-Request") != "true":
         return redirect_to_login(request.get_full_path(), login_address())
     address = _login_and_back(request)

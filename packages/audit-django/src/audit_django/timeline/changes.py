@@ -43,7 +43,7 @@ class ShownDiff:
 
 
 def shown_diff(event: Event) -> ShownDiff:
-    """The changes of ``event`` in model order. A created object has no column "before", a deleted one none "after"."""
+    """The changes of ``event`` in model order. A created object has nothing before, a deleted one nothing after."""
     sides = {"create": ("after",), "delete": ("before",)}.get(event.action, ("before", "after"))
     if any(
         change.relation != MANY_TO_MANY and getattr(change, side) not in (None, "")
@@ -121,7 +121,8 @@ def _marked(pieces: Sequence[Piece], tag: str) -> SafeString:
             )
         else:
             parts.append(_folded(piece.text, first=position == 0, last=position == len(pieces) - 1))
-    return format_html('<div class="audit-text" dir="auto">{}</div>', mark_safe("".join(parts)))  # noqa: S308  escaped above
+    html = mark_safe("".join(parts))  # noqa: S308  escaped above
+    return format_html('<div class="audit-text" dir="auto">{}</div>', html)
 
 
 def _folded(text: str, *, first: bool, last: bool) -> SafeString | str:

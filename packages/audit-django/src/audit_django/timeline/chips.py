@@ -27,7 +27,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """One filter: ``value`` is empty where it is not set, ``drop`` the address without it, ``kept`` the other parameters."""
+    """One filter. ``value`` is empty where it is not set.
+
+    ``drop`` is the address without it, ``kept`` the parameters of the others.
+    """
 
     name: str
     label: str
@@ -38,8 +41,11 @@ class Chip:
 
 
 def chips(filters: Filters, events: Iterable[Event]) -> list[Chip]:
-    """The chips for ``filters``. The names of actors and objects, and actions of the application's own, are taken from the
-    ``events`` that are shown: no query is made for a chip."""
+    """The chips for ``filters``.
+
+    The names of actors and objects, and actions of the application's own, are taken from the ``events`` that are
+    shown: no query is made for a chip.
+    """
     seen = list(events)
     actors = {e.actor.id: actor_name(e.actor) for e in reversed(seen) if e.actor and e.actor.id}
     choices = {

@@ -64,7 +64,7 @@ def _at(items: list[Any], place: int) -> Any:
 
 
 def _is_open(value: Any) -> bool:
-    """Whether a tree goes on inside: a document that is not empty, and no missing side against a scalar one."""
+    """Whether a tree goes on inside: a document that is not empty, or a side that is missing."""
     return value is MISSING or (
         isinstance(value, list | Mapping) and bool(value) and special_html(value) is None
     )
@@ -76,7 +76,7 @@ def is_document(value: Any) -> bool:
 
 
 def tree_html(before: Any, after: Any) -> SafeString:
-    """The tree of what changed from one document to the other; with one side missing, the whole of the other."""
+    """The tree of what changed between two documents; with one side missing, the whole of the other."""
     budget = [MAX_ENTRIES]
     tree = _list_html(changed_entries(before, after), budget)
     if budget[0] >= 0:

@@ -45,8 +45,8 @@ _OF_QUERY = {
 class Filters:
     """What the address asks for, as text; what is empty does not filter.
 
-    ``range`` is one of :data:`PRESETS`; ``since`` and ``until`` are days (ISO 8601), both inclusive, in the current time zone.
-    Together they are the filter called ``dates``.
+    ``range`` is one of :data:`PRESETS`; ``since`` and ``until`` are days (ISO 8601), both inclusive, in the current
+    time zone. Together they are the filter called ``dates``.
     """
 
     q: str = ""
@@ -77,11 +77,11 @@ class Filters:
         return any(True for _item in self.items())
 
     def address(self, **more: str) -> str:
-        """The query string of these filters, ``"?"`` for none: always relative to the timeline's own address."""
+        """The query string of these filters, ``"?"`` for none: relative to the timeline's own address."""
         return "?" + urlencode([*self.items(), *((name, value) for name, value in more.items() if value)])
 
     def but(self, **changes: str) -> Filters:
-        """The same with these changed. A change of dates replaces all of them, a change of model drops the object."""
+        """The same with these changed. New dates replace all of the old ones, another model drops the object."""
         if changes.keys() & {"range", "since", "until"}:
             changes = {"range": "", "since": "", "until": "", **changes}
         if "model" in changes and changes["model"] != self.model:
@@ -103,9 +103,11 @@ class Filters:
     def query(
         self, tenants: Sequence[str] | None, *, limit: int, cursor: str | None = None, newer: bool = False
     ) -> EventQuery:
-        """The question to a storage. Raises :class:`~audit_core.query.InvalidQuery`, its ``filter`` one of :data:`NAMES`."""
+        """The question to a storage. Raises :class:`~audit_core.query.InvalidQuery`; ``filter`` is in :data:`NAMES`."""
         if self.object and not self.model:
             raise InvalidQuery(_("An id belongs to one model only. Choose the model too."), filter="object")
+        if self.q and not any(character.isalnum() for character in self.q):
+            raise InvalidQuery(_("The text to search for has no letter or digit in it."), filter="q")
         since, until = self.bounds()
         if since and until and since >= until:
             raise InvalidQuery(_("The first day is after the last, so nothing can match."), filter="dates")
@@ -152,7 +154,7 @@ def translated(error: InvalidQuery) -> InvalidQuery:
 
 
 def types_of(model: str) -> Sequence[str]:
-    """The target types of a model's history. A model that is no longer there keeps its own name: its events are."""
+    """The target types of a model's history. The events of a model that is no longer there still are."""
     try:
         return history_types(apps.get_model(model))
     except (LookupError, ValueError):

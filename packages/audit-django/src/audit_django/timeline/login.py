@@ -15,7 +15,7 @@ from audit_django.timeline.access import login_address
 
 
 class LoginView(views.LoginView):
-    """Django's login with the timeline's page. A project with a login page of its own is sent there (``LOGIN_URL``)."""
+    """Django's login on a page of ours. Sends to the project's own login page where there is one (``LOGIN_URL``)."""
 
     template_name = "audit_django/login.html"
     next_page = reverse_lazy("audit:timeline")

@@ -40,7 +40,7 @@ def value_html(value: Any, change: Change, side: str) -> SafeString:
 
 
 def scalar_text(value: Any, field_type: str | None) -> str | None:
-    """The words for a value that is no document; ``""`` for an empty one, ``None`` for what has no such words."""
+    """The words for a value that is no document; ``""`` for an empty one, ``None`` for a document."""
     if value is None or value in ([], {}):
         return ""
     if isinstance(value, bool):
@@ -79,7 +79,7 @@ def special_html(value: Any) -> SafeString | None:
 def hidden() -> SafeString:
     """What stands for a value that is sealed."""
     return format_html(
-        '<span class="audit-masked"><span aria-hidden="true">{}</span> <span class="audit-note">{}</span></span>',
+        '<span class="audit-masked"><i aria-hidden="true">{}</i> <span class="audit-note">{}</span></span>',
         MASK,
         _("hidden"),
     )

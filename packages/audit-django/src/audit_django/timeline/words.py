@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
-MAX_EDITS = 300  # pieces that differ before a coarser comparison is tried: bounds the time to a second at worst
+MAX_EDITS = 300  # pieces that differ before a coarser comparison is tried: a second at worst
 MIN_LIKENESS = 0.3  # below it two texts have nothing to say to each other: one was replaced by the other
 
 # A word keeps the space after it; ASCII punctuation and each CJK character stand alone. Marks, joiners and
@@ -15,7 +15,7 @@ _CJK, _ASCII = r"\u3040-\u30ff\u3400-\u9fff", r".,;:!?()\"'\[\]{}"
 _WORDS = re.compile(rf"[{_CJK}]\s*|[{_ASCII}]+\s*|[^\s{_ASCII}{_CJK}]+\s*|\s+")
 _SENTENCES = re.compile(r"[^.!?\n]*[.!?\n]+\s*|[^.!?\n]+")
 
-Blocks: TypeAlias = Sequence[tuple[int, int, int]]  # runs that are the same: place in the old, in the new, length
+Blocks: TypeAlias = Sequence[tuple[int, int, int]]  # what is the same: place in the old, in the new, length
 
 
 class Piece(NamedTuple):
@@ -46,7 +46,7 @@ def compare(before: str, after: str) -> tuple[list[Piece], list[Piece]]:
 
 
 def matching_blocks(old: Sequence[str], new: Sequence[str]) -> Blocks | None:
-    """The runs that a shortest edit leaves alone (Myers, 1986), or ``None`` when it takes over :data:`MAX_EDITS`.
+    """The runs that a shortest edit leaves alone (Myers, 1986); ``None`` when it takes over :data:`MAX_EDITS`.
 
     Its cost depends on how much differs, not on how often a word occurs, so no text makes it slow.
     """
