@@ -30,6 +30,12 @@ _ALIASES = {
 _CREATE = Verb("created", "create")
 _DELETE = Verb("deleted", "delete")
 _VIEW = Verb("viewed", "view")
+# Names of events that say what happened, and are no verb that takes an object.
+_PHRASES = {
+    "password_changed": Verb("changed the password of", "change the password of"),
+    "password_reset": Verb("reset the password of", "reset the password of"),
+    "unmask": Verb("revealed hidden values of", "reveal hidden values of"),
+}
 _EXPORT = Verb("exported", "export")
 
 
@@ -52,6 +58,9 @@ def tell(event: Event, style: Style) -> str:
             f"The audit trail lost {counted(count_of(event) or 0, 'event', 'events')} that it could not write"
         )
     who = subject(event, style)
+    if action in ("permission_denied", "access_denied"):
+        place = thing(event.target, style, n=count_of(event)).words
+        return f"{who} was denied access{f' to {place}' if place else ''}{_error(event)}"
     if not failed:
         return f"{who} {_done(action, event, style, failed=False)}"
     tried = _done(action, event, style, failed=True)
@@ -125,7 +134,7 @@ def _as_format(event: Event, style: Style) -> str:
 
 def _custom(action: str, event: Event, it: Thing, style: Style, *, failed: bool) -> str:
     words = action_words(action)
-    verb = verb_of(words)
+    verb = _PHRASES.get(action) or verb_of(words)
     if (
         verb is None
         and len(words) > 1

@@ -19,6 +19,7 @@ _MISLEADING = re.compile("[\u200b\u202a-\u202e\u2060\u2066-\u2069\ufeff]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # One word that cannot be taken for a part of the sentence around it, or a number as people write it (0171 1).
 _BARE = re.compile(r"[^\s“”\"()]*[^\s“”\"().,;:!?—…]|[-+(]*\d[\d ()./-]*")
+_QUOTED = re.compile("“[^“”]*”")
 
 
 def text(value: object) -> str:
@@ -71,7 +72,7 @@ def _belongs_together(left: str, right: str) -> bool:
 
 def quoted(words: str) -> str:
     """``words`` in typographic quotes where they could be taken for a part of the sentence."""
-    return words if _BARE.fullmatch(words) else f"“{words}”"
+    return words if _BARE.fullmatch(words) or _QUOTED.fullmatch(words) else f"“{words}”"
 
 
 def number(value: int | float | str) -> str:
