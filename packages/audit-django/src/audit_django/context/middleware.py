@@ -69,7 +69,7 @@ def request_context(request: HttpRequest) -> dict[str, Any]:
         "user_agent": request.headers.get("User-Agent", "")[:MAX_USER_AGENT_CHARACTERS] or None,
         "method": request.method,
         "path": request.path[:MAX_PATH_CHARACTERS],  # without the query string, which may hold anything
-        "session": salted_hmac("audit_django.session", session_key).hexdigest()[:16] if session_key else None,
+        "session": _keyed(session_key) if session_key else None,
         "request_id": _request_id(request.headers.get(settings.request_id_header, "")),
         "traceparent": traceparent if _TRACEPARENT.fullmatch(traceparent) else None,
         "source": "request",
@@ -77,6 +77,10 @@ def request_context(request: HttpRequest) -> dict[str, Any]:
     if resolve_tenant is not None:
         values["tenant"] = resolve_tenant(request)
     return values
+
+
+def _keyed(session_key: str) -> str:
+    return salted_hmac("audit_django.session", session_key, algorithm="sha256").hexdigest()[:16]
 
 
 def _request_id(given: str) -> str:
