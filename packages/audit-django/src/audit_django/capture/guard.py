@@ -100,3 +100,9 @@ def losses_to_record(alias: str) -> list[RecordedEvent]:
 
     extra = {"lost": dict(counted), "count": counted.total()}
     return [get_recorder().build("events_lost", category=Category.SYSTEM, extra=extra)]
+
+
+def forget_losses() -> None:
+    """Start counting at zero."""
+    with _lock:
+        _losses.clear()

@@ -1,7 +1,8 @@
 """Many-to-many relations: add, remove, set and clear, from both sides.
 
-The event is that of the object whose model declares the field, whichever side was used. Only rows that were really linked or
-unlinked are in it. Receivers are connected for audited fields alone: a receiver costs every ``add()`` a SELECT.
+The event is that of the object whose model declares the field, whichever side was used. Only what was really linked or unlinked
+is in it: ``post_add`` names the new links alone, and every way of unlinking deletes rows of the through table, which
+:mod:`.delete` sees. Receivers are connected for audited fields alone: a receiver costs every ``add()`` a SELECT.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ Link = tuple[Any, Any]
 """The key of the object that declares the field, and that of the one it is linked to."""
 
 _fields: dict[type[Model], tuple[Tracked, M2MSpec]] = {}  # by through model
-_LINKS = "_audit_links"  # on ModelState, between the signals before and after
 
 
 def install() -> None:
@@ -60,7 +60,7 @@ class _Through:
         return cls(model, owner, other)
 
     def links(self, rows: QuerySet[Any]) -> list[Link]:
-        return list(rows.order_by("pk").values_list(self.owner, self.other))
+        return list(rows.order_by("pk").select_for_update().values_list(self.owner, self.other))
 
 
 def _changed(
@@ -72,61 +72,31 @@ def _changed(
     using: str,
     **kwargs: Any,
 ) -> None:
-    if sender not in _fields or action == "pre_add":
+    if action != "post_add" or not pk_set or sender not in _fields or capture_is_off():
         return
     tracked, spec = _fields[sender]
-    through = _Through.of(spec)
     with guard.recording(using, tracked.type, required=tracked.required):
-        if action in ("pre_remove", "pre_clear"):
-            with joined(using):
-                rows = QuerySet(model=sender, using=using).filter(
-                    **{through.other if reverse else through.owner: instance.pk}
-                )
-                if pk_set is not None:
-                    rows = rows.filter(**{f"{through.owner if reverse else through.other}__in": pk_set})
-                setattr(instance._state, _LINKS, through.links(rows.select_for_update()))
-            return
-        added, removed = _what_happened(instance, action, reverse, pk_set)
+        pairs = [(instance.pk, key) for key in sorted(pk_set, key=str)]
+        links: list[Link] = [(other, own) for own, other in pairs] if reverse else pairs
         if spec.field.remote_field.symmetrical:
-            added, removed = _both_ways(added), _both_ways(removed)
-        if (added or removed) and not capture_is_off():
-            with joined(using) as state:
-                _record(state, spec, added, removed, instance, using)
-
-
-def _what_happened(
-    instance: Model, action: str, reverse: bool, pk_set: Collection[Any] | None
-) -> tuple[list[Link], list[Link]]:
-    if action == "post_add":
-        pairs = [(instance.pk, pk) for pk in sorted(pk_set or (), key=str)]
-        return [(other, own) for own, other in pairs] if reverse else pairs, []
-    return [], instance._state.__dict__.pop(_LINKS, [])
+            links = _both_ways(links)
+        with joined(using) as state:
+            _record(state, spec, links, instance, using)
 
 
 def _both_ways(links: Iterable[Link]) -> list[Link]:
     return list(dict.fromkeys(pair for one, other in links for pair in ((one, other), (other, one))))
 
 
-def _record(
-    state: TransactionState,
-    spec: M2MSpec,
-    added: Sequence[Link],
-    removed: Sequence[Link],
-    instance: Model,
-    using: str,
-) -> None:
+def _record(state: TransactionState, spec: M2MSpec, links: Sequence[Link], instance: Model, using: str) -> None:
     """One event for each object that declares the field."""
-    model, other_model = spec.field.model, spec.field.related_model
-    owners = _objects(model, {owner for owner, _ in (*added, *removed)}, instance, using)
-    others = _objects(other_model, {other for _, other in (*added, *removed)}, instance, using)
+    owners = _objects(spec.field.model, {owner for owner, _ in links}, instance, using)
+    others = _objects(spec.field.related_model, {other for _, other in links}, instance, using)
     for key, owner in owners.items():
         tracked = registry.tracked(type(owner))
         if tracked is None or (tracked.condition is not None and not tracked.condition(owner)):
             continue
-        change = spec.change(
-            [_reference(other, others) for own, other in added if own == key],
-            [_reference(other, others) for own, other in removed if own == key],
-        )
+        change = spec.change([_reference(other, others) for own, other in links if own == key], [])
         push_or_join(state, tracked, tracked.target(owner.pk, label_of(owner)), {spec.field.name: change}, owner)
 
 
