@@ -1,8 +1,9 @@
-"""The log: the events in their final order, numbered 1, 2, 3 … without a gap, and how far each reader of it has come.
+"""The log: the events in their final order, numbered 1, 2, 3 … without a gap, and how far its readers are.
 
-Every write takes a :class:`Lease` and fails with :class:`~audit_core.errors.LeaseLost` when a newer epoch exists, so that a
-worker that was paused past its lease can change nothing. A lease that was given back (``release``, ``fail``) is lost too.
-Times are those of the log's own clock (its database), never the worker's.
+Every write takes a :class:`Lease` and fails with :class:`~audit_core.errors.LeaseLost` when a newer epoch
+exists, so that a worker that was paused past its lease can change nothing. A lease that was given back
+(``release``, ``fail``) is lost too. Times are those of the log's own clock (its database), never the
+worker's.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ TargetKey: TypeAlias = "tuple[str, str | None]"
 class Lease:
     """The right to move one cursor. ``epoch`` grows with every new lease: it is the fencing token.
 
-    ``owner`` (at most 128 characters) names one holder, not one process: two threads that used the same name would both
-    be given the same lease.
+    ``owner`` (at most 128 characters) names one holder, not one process: two threads that used the same name
+    would both be given the same lease.
     """
 
     name: str
@@ -38,7 +39,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far a reader of the log has come (``seq``: the last it has taken), and what holds it up, if anything does."""
+    """How far a reader of the log has come (``seq``: the last it has taken), and what holds it up."""
 
     name: str
     seq: int = 0
@@ -54,7 +55,8 @@ class Cursor:
 class ParkedEvent:
     """An event that a sink refused for good, or that came after one of the same target.
 
-    ``target`` is the target's key (:attr:`audit_core.event.Target.key`), ``None`` for an event without a target.
+    ``target`` is the target's key (:attr:`audit_core.event.Target.key`), ``None`` for an event without a
+    target.
     """
 
     sink: str
@@ -70,14 +72,14 @@ class Log(Protocol):
     """One order over all events. An implementation knows the outbox that it empties."""
 
     def acquire(self, name: str, owner: str, ttl_seconds: float) -> Lease | None:
-        """The lease on ``name`` for ``owner``: new, or renewed if it is theirs and has not expired (same epoch).
+        """The lease on ``name`` for ``owner``: new, or renewed (same epoch) while it has not expired.
 
-        ``None`` while somebody else's has not expired, while the cursor is paused, and before its ``retry_at``. The cursor is
-        made at seq 0 when ``name`` is new.
+        ``None`` while somebody else's has not expired, while the cursor is paused, and before its
+        ``retry_at``. The cursor is made at seq 0 when ``name`` is new.
         """
 
     def pause(self, name: str) -> None:
-        """Give nobody the lease on ``name`` until :meth:`resume`. Whoever holds it may finish, but not renew it."""
+        """Give nobody the lease on ``name`` until :meth:`resume`; who holds it may finish, but not renew."""
 
     def resume(self, name: str) -> None:
         """Give the lease on ``name`` again, at once: a ``retry_at`` is forgotten too."""
@@ -86,13 +88,13 @@ class Log(Protocol):
         """Give the lease back before it expires; nothing happens when it is lost already."""
 
     def unsequenced(self) -> bool:
-        """Whether the outbox holds anything that is committed. The look takes no lock and costs the same whatever waits."""
+        """Whether the outbox holds anything committed: a look without a lock, as cheap however much waits."""
 
     def sequence(self, lease: Lease, limit: int) -> int:
-        """Move up to ``limit`` events from the outbox to the end of the log, in one transaction; return how many.
+        """Move up to ``limit`` events from the outbox to the end of the log, in one transaction.
 
-        ``lease`` is the one on :data:`SEQUENCER`. The outbox is read from its start, never past a number: ids commit out of
-        order. Raises :class:`~audit_core.errors.LeaseLost`.
+        Returns how many. ``lease`` is the one on :data:`SEQUENCER`. The outbox is read from its start, never
+        past a number: ids commit out of order. Raises :class:`~audit_core.errors.LeaseLost`.
         """
 
     def read(self, after: int, limit: int) -> Sequence[RecordedEvent]:
@@ -105,13 +107,13 @@ class Log(Protocol):
         """Every cursor there is, by name."""
 
     def advance(self, lease: Lease, seq: int) -> None:
-        """Move the lease's cursor to ``seq`` and forget its failures. Raises :class:`~audit_core.errors.LeaseLost`."""
+        """Move the lease's cursor to ``seq`` and forget its failures."""
 
     def fail(self, lease: Lease, error: str, retry_after_seconds: float) -> Cursor:
-        """Count a failure, give the lease back and refuse it until ``retry_after_seconds`` have passed; the new cursor."""
+        """Count a failure, give the lease back, refuse it for ``retry_after_seconds``; the new cursor."""
 
     def save_summaries(self, lease: Lease, summaries: Mapping[UUID, str]) -> None:
-        """Keep the sentences of these events, replacing older ones. ``lease`` is the one on :data:`SUMMARIES`."""
+        """Keep these events' sentences, replacing older ones; ``lease`` is that on :data:`SUMMARIES`."""
 
     def park(self, lease: Lease, events: Sequence[RecordedEvent], reason: str) -> None:
         """Set these events aside for the lease's sink; parking one twice changes nothing."""
@@ -123,7 +125,7 @@ class Log(Protocol):
         """What is parked with a seq above ``after``, for one sink or all, by sink and seq."""
 
     def parked_targets(self, sink: str) -> Mapping[TargetKey, int]:
-        """The targets of which something is parked for this sink, each with the lowest seq of what is parked of it.
+        """The targets of which something is parked for this sink, each with the lowest seq that is.
 
         The events of a target from that seq on are parked too; those before it are not held up.
         """

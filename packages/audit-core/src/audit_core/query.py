@@ -29,16 +29,18 @@ class InvalidQuery(AuditError, ValueError):
 class EventQuery:
     """Filters, all of which must hold. What is empty does not filter.
 
-    The answer comes newest first. The history of one object (``target_type`` and ``target_id`` given) is in the order in
-    which its changes were made, never by a clock; everything else is by ``occurred_at``, ties broken by the order of recording.
+    The answer comes newest first. The history of one object (``target_type`` and ``target_id`` given) is in
+    the order in which its changes were made, never by a clock; everything else is by ``occurred_at``, ties
+    broken by the order of recording.
 
     - ``text``: words, all of which occur in the labels, values or sentence of an event.
     - ``target_types``: any of these types; ``target_id`` needs at least one.
     - ``field``: events that changed this field.
     - ``since`` is inclusive, ``until`` exclusive; both aware.
     - ``tenants``: ``None`` for all; an empty sequence matches nothing.
-    - ``cursor``: where to go on, as :attr:`Page.next` gave it; ``newer`` turns the direction, for live updates: the
-      ``limit`` events that come next after the cursor, still newest first. Go on from :attr:`Page.newest`.
+    - ``cursor``: where to go on, as :attr:`Page.next` gave it; ``newer`` turns the direction, for live
+      updates: the ``limit`` events that come next after the cursor, still newest first. Go on from
+      :attr:`Page.newest`.
     """
 
     text: str = ""
@@ -59,9 +61,13 @@ class EventQuery:
 
     def __post_init__(self) -> None:
         if not 1 <= self.limit <= MAX_LIMIT:
-            raise InvalidQuery(f"limit is {self.limit}; it must be between 1 and {MAX_LIMIT}.", filter="limit")
+            raise InvalidQuery(
+                f"limit is {self.limit}; it must be between 1 and {MAX_LIMIT}.", filter="limit"
+            )
         if self.target_id is not None and not self.target_types:
-            raise InvalidQuery("target_id needs target_types: ids are only unique within a type.", filter="target_id")
+            raise InvalidQuery(
+                "target_id needs target_types: ids are only unique within a type.", filter="target_id"
+            )
         for name in ("since", "until"):
             moment = getattr(self, name)
             if moment is not None and moment.tzinfo is None:
@@ -79,11 +85,12 @@ class EventQuery:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some events, newest first; ``next`` is the cursor of the page after it (older events), ``None`` at the end.
+    """Some events, newest first; ``next`` is the cursor of the page after it (older events), ``None`` at the
+    end.
 
-    ``newest`` is the cursor from which ``EventQuery(newer=True)`` sees what came since: that of the first event here, or
-    the one that was asked with when nothing newer has come; ``None`` when there is no event. ``next`` is ``None`` where
-    ``newer`` was asked for.
+    ``newest`` is the cursor from which ``EventQuery(newer=True)`` sees what came since: that of the first
+    event here, or the one that was asked with when nothing newer has come; ``None`` when there is no event.
+    ``next`` is ``None`` where ``newer`` was asked for.
     """
 
     events: Sequence[RecordedEvent] = field(default_factory=list)
@@ -93,11 +100,15 @@ class Page:
 
 def encode_cursor(*position: str | int) -> str:
     """An opaque cursor for a position in the order of the answer (keyset paging: no page is ever counted)."""
-    return base64.urlsafe_b64encode(json.dumps(position, separators=(",", ":")).encode()).rstrip(b"=").decode()
+    return (
+        base64.urlsafe_b64encode(json.dumps(position, separators=(",", ":")).encode()).rstrip(b"=").decode()
+    )
 
 
 def decode_cursor(cursor: str, *types: type) -> list[Any]:
-    """The position in ``cursor``, of these types. Raises :class:`InvalidQuery` for one that was not made here."""
+    """The position in ``cursor``, of these types. Raises :class:`InvalidQuery` for one that was not made
+    here.
+    """
     try:
         raw = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
         position = json.loads(raw)

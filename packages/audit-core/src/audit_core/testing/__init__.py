@@ -1,4 +1,5 @@
-"""What a backend is tested with: a contract suite for each contract, events to feed it, and a clock that is turned by hand.
+"""What a backend is tested with: a contract suite for each contract, events to feed it, and a clock that is
+turned by hand.
 
     from audit_core.testing import StorageContract
 
@@ -7,8 +8,8 @@
         def storage(self):
             return MyStorage()
 
-Nothing here is imported before it is asked for: the suites need pytest, the strategies need Hypothesis, and the rest
-needs neither.
+Nothing here is imported before it is asked for: the suites need pytest, the strategies need Hypothesis, and
+the rest needs neither.
 """
 
 from __future__ import annotations

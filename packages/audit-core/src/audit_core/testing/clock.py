@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 
 class VirtualClock:
-    """Time that stands still until it is advanced. Calling it gives the time of day, as a database's clock would.
+    """Time that stands still until it is advanced. Calling it gives the time of day, as a database's clock
+    would.
 
-    Pass the clock itself where a function that returns an aware ``datetime`` is wanted, and :meth:`monotonic` where one
-    that returns seconds is.
+    Pass the clock itself where a function that returns an aware ``datetime`` is wanted, and :meth:`monotonic`
+    where one that returns seconds is.
     """
 
     def __init__(self, start: datetime = datetime(2026, 3, 3, 9, 0, tzinfo=UTC)) -> None:

@@ -35,7 +35,8 @@ def make_event(
 ) -> RecordedEvent:
     """One event, with what a test does not care about filled in.
 
-    ``target`` may be written ``"policies.Policy:1"``; ``diff`` may be written ``{"status": ("pending", "approved")}``.
+    ``target`` may be written ``"policies.Policy:1"``; ``diff`` may be written ``{"status": ("pending",
+    "approved")}``.
     """
     event = Event(
         id=id or uuid7(),

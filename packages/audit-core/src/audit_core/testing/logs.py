@@ -1,6 +1,7 @@
 """The contracts of :class:`~audit_core.outbox.Outbox` and :class:`~audit_core.log.Log` as tests.
 
-Both need more than the two objects: a transaction to append in, and a clock to turn. :class:`LogEnvironment` is that.
+Both need more than the two objects: a transaction to append in, and a clock to turn. :class:`LogEnvironment`
+is that.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ SINK = "archive"
 
 
 class LogEnvironment(ABC):
-    """An empty outbox and log, and what a test needs around them. A subclass of the suites returns one from ``env``."""
+    """An empty outbox and log, and what a test needs around them."""
 
     outbox: Outbox
     log: Log
@@ -33,11 +34,11 @@ class LogEnvironment(ABC):
     """How long the leases of the tests last. Make it short where ``advance_clock`` has to sleep."""
 
     concurrent_writers: bool = True
-    """Whether one transaction can write while another is open. SQLite cannot: there the traps of it cannot happen."""
+    """Whether one transaction can write while another is open (SQLite: no, so its traps cannot happen)."""
 
     @abstractmethod
     def transaction(self) -> AbstractContextManager[object]:
-        """A transaction of the calling thread: committed at the end of the block, rolled back by an exception.
+        """A transaction of the calling thread: an exception rolls it back, the end of the block commits it.
 
         Inside another one it is a savepoint.
         """
@@ -46,8 +47,8 @@ class LogEnvironment(ABC):
     def advance_clock(self, seconds: float) -> None:
         """Let ``seconds`` pass for the log: move its clock, move the times in its tables back, or sleep."""
 
-    def close_thread(self) -> None:
-        """Called at the end of each thread that the suite starts: close what belongs to the thread (its connection)."""
+    def close_thread(self) -> None:  # noqa: B027 - most environments have nothing to close
+        """Close what is the thread's own (a connection); called at the end of each that a test starts."""
 
 
 class _EnvironmentTests:
@@ -89,7 +90,7 @@ class _EnvironmentTests:
 
     @contextmanager
     def open_transaction(self, env: LogEnvironment, *events: RecordedEvent) -> Generator[Callable[[], None]]:
-        """``events`` appended by another thread whose transaction stays open; calling the result commits it."""
+        """``events`` appended by a thread whose transaction stays open; calling the result commits it."""
         if not env.concurrent_writers:
             pytest.skip(
                 "this database has one writer at a time, so no transaction can stay open beside another"

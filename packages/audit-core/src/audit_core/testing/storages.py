@@ -55,7 +55,9 @@ class StorageContract:
             assert got.event == event.event
 
     def close_thread(self) -> None:
-        """Called at the end of each thread that the suite starts: close what belongs to the thread (its connection)."""
+        """Called at the end of each thread that the suite starts: close what belongs to the thread (its
+        connection).
+        """
 
     def test_it_is_a_storage(self, storage: Any) -> None:
         assert isinstance(storage, Storage)
