@@ -52,7 +52,14 @@ def database(kind: str, name: str) -> dict:
     """One entry of DATABASES; the test database's name tells processes that run side by side apart."""
     test = {"NAME": f"audit_test_{name}_{os.getpid()}"}
     if kind == "sqlite":
-        return {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+        # A file, as users have one: threads that share a database in memory do not wait for one another's locks.
+        folder = os.environ.get("TMPDIR", "/tmp")  # noqa: S108
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": ":memory:",
+            "TEST": {"NAME": f"{folder}/{test['NAME']}.sqlite3"},
+            "OPTIONS": {"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF"},
+        }
     variable = {"postgres": "AUDIT_TEST_POSTGRES", "mariadb": "AUDIT_TEST_MARIADB"}[kind]
     if variable not in os.environ:
         raise SystemExit(f"AUDIT_TEST_DATABASE={kind} needs the server's address in {variable}.")

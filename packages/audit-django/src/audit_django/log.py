@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import connections, transaction
+from django.db import connections
 from django.db.models import Case, F, Min, Q, QuerySet, When
 from django.db.models.functions import Now as DatabaseNow
 
@@ -20,6 +20,7 @@ from audit_core import log
 from audit_core.errors import LeaseLost
 from audit_core.event import RecordedEvent
 from audit_core.log import SEQUENCER, Lease, ParkedEvent, TargetKey
+from audit_django.capture.transactions import joined
 from audit_django.labels import BATCH
 from audit_django.models import AuditEvent, Cursor, LogEntry, OutboxEntry, ParkedEntry, Summary
 from audit_django.outbox import column_key, insert
@@ -55,7 +56,7 @@ class DjangoLog:
             "owner": owner,
             "expires_at": Now() + timedelta(seconds=ttl_seconds),
         }
-        with transaction.atomic(using=self.using):
+        with joined(self.using):
             found = row.update(**taken)
             if not found and not self._cursors().filter(name=name).exists():
                 self._cursors().bulk_create([Cursor(name=name)], ignore_conflicts=True)
@@ -132,7 +133,7 @@ class DjangoLog:
 
     def fail(self, lease: Lease, error: str, retry_after_seconds: float) -> log.Cursor:
         """Count a failure and give the lease back."""
-        with transaction.atomic(using=self.using):
+        with joined(self.using):
             moved = self._held(lease).update(
                 owner=None,
                 expires_at=None,
@@ -205,7 +206,7 @@ class DjangoLog:
     @contextmanager
     def _fenced(self, lease: Lease) -> Generator[None]:
         """A transaction in which nobody else can take the lease."""
-        with transaction.atomic(using=self.using):
+        with joined(self.using):
             _check(self._held(lease).update(seq=F("seq")), lease)
             yield
 

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db import connections, transaction
+from django.db import connections
 from django.db.models import Q, QuerySet
 from django.utils.dateparse import parse_datetime
 
 from audit_core.event import RecordedEvent, format_timestamp
 from audit_core.query import EventQuery, InvalidQuery, Page, decode_cursor, encode_cursor
+from audit_django.capture.transactions import joined
 from audit_django.models import AuditEvent, LogEntry, Summary
 from audit_django.models.search import field_token
 from audit_django.outbox import column_key, insert, insert_events
@@ -33,7 +34,7 @@ class DatabaseStorage:
     def write(self, events: Sequence[RecordedEvent]) -> None:
         """Keep events of another log, with the seq and the sentence that they have there."""
         connection = connections[self.using]
-        with transaction.atomic(using=self.using):
+        with joined(self.using):
             insert_events(connection, events, ignore_conflicts=True)
             numbered = [(e.seq, e.id, e.leaf_hash) for e in events if e.seq is not None]
             insert(connection, LogEntry, numbered, ignore_conflicts=True)

@@ -32,7 +32,7 @@ Tenants = Sequence[str] | None
 def for_readers(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Give ``view(request, tenants, …)`` only to those who may read: logged in and with :data:`PERMISSION`.
 
-    ``tenants`` are those whose events the user may see. The answer is never cached: it is for this user alone.
+    ``tenants`` are those whose events the user may see. The answer is for this user alone and never cached.
     A storage that cannot be reached becomes a page that says so (status 503).
     """
 
@@ -70,7 +70,7 @@ def login_address() -> str:
 
 
 def to_login(request: HttpRequest) -> HttpResponse:
-    """To the login page and back to where the person was: the page around it, if the session ended in a swap."""
+    """To the login page and back to where the person was: to the page around, if it was a swap."""
     if request.headers.get("HX-Request") != "true":
         return redirect_to_login(request.get_full_path(), login_address())
     address = _login_and_back(request)

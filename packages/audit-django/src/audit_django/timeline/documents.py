@@ -50,9 +50,9 @@ def changed_entries(before: Any, after: Any, depth: int = 0) -> list[Entry]:
 
 def _pairs(before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
     if isinstance(before, list) or isinstance(after, list):
-        old, new = (side if isinstance(side, list) else [] for side in (before, after))
-        for place in range(max(len(old), len(new))):
-            yield f"#{place + 1}", _at(old, place), _at(new, place)
+        olds, news = (side if isinstance(side, list) else [] for side in (before, after))
+        for place in range(max(len(olds), len(news))):
+            yield f"#{place + 1}", _at(olds, place), _at(news, place)
     else:
         old, new = (side if isinstance(side, Mapping) else {} for side in (before, after))
         for key in dict.fromkeys([*old, *new]):

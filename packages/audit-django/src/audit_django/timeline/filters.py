@@ -45,8 +45,8 @@ _OF_QUERY = {
 class Filters:
     """What the address asks for, as text; what is empty does not filter.
 
-    ``range`` is one of :data:`PRESETS`; ``since`` and ``until`` are days (ISO 8601), both inclusive, in the current
-    time zone. Together they are the filter called ``dates``.
+    ``range`` is one of :data:`PRESETS`; ``since`` and ``until`` are days (ISO 8601), both inclusive, in the
+    current time zone. Together they are the filter called ``dates``.
     """
 
     q: str = ""
@@ -81,7 +81,7 @@ class Filters:
         return "?" + urlencode([*self.items(), *((name, value) for name, value in more.items() if value)])
 
     def but(self, **changes: str) -> Filters:
-        """The same with these changed. New dates replace all of the old ones, another model drops the object."""
+        """The same with these changed. New dates replace all old ones, another model drops the object."""
         if changes.keys() & {"range", "since", "until"}:
             changes = {"range": "", "since": "", "until": "", **changes}
         if "model" in changes and changes["model"] != self.model:
@@ -103,7 +103,10 @@ class Filters:
     def query(
         self, tenants: Sequence[str] | None, *, limit: int, cursor: str | None = None, newer: bool = False
     ) -> EventQuery:
-        """The question to a storage. Raises :class:`~audit_core.query.InvalidQuery`; ``filter`` is in :data:`NAMES`."""
+        """The question to a storage.
+
+        Raises :class:`~audit_core.query.InvalidQuery`, whose ``filter`` is one of :data:`NAMES`.
+        """
         if self.object and not self.model:
             raise InvalidQuery(_("An id belongs to one model only. Choose the model too."), filter="object")
         if self.q and not any(character.isalnum() for character in self.q):
@@ -132,17 +135,19 @@ class Filters:
     def bounds(self) -> tuple[datetime | None, datetime | None]:
         """The first moment of the dates and the first moment after them."""
         today = timezone.localdate()
+        first: date | None
+        last: date | None = None
         match self.range:
             case "today":
-                first, last = today, None
+                first = today
             case "yesterday":
-                first, last = today - timedelta(days=1), today - timedelta(days=1)
+                first = last = today - timedelta(days=1)
             case "7d":
-                first, last = today - timedelta(days=6), None
+                first = today - timedelta(days=6)
             case "30d":
-                first, last = today - timedelta(days=29), None
+                first = today - timedelta(days=29)
             case "month":
-                first, last = today.replace(day=1), None
+                first = today.replace(day=1)
             case _:
                 first, last = _day(self.since), _day(self.until)
         return _midnight(first), _midnight(last + timedelta(days=1)) if last else None

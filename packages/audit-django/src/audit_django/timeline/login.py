@@ -8,17 +8,16 @@ from django.contrib.auth import views
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, resolve_url
-from django.urls import reverse_lazy
 from django.utils.http import urlencode
 
 from audit_django.timeline.access import login_address
 
 
 class LoginView(views.LoginView):
-    """Django's login on a page of ours. Sends to the project's own login page where there is one (``LOGIN_URL``)."""
+    """Django's login on a page of ours. Sends to the project's own where it has one (``LOGIN_URL``)."""
 
     template_name = "audit_django/login.html"
-    next_page = reverse_lazy("audit:timeline")
+    next_page = "audit:timeline"
     redirect_authenticated_user = False
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -31,4 +30,4 @@ class LoginView(views.LoginView):
 class LogoutView(views.LogoutView):
     """Django's logout, back to the login page."""
 
-    next_page = reverse_lazy("audit:login")
+    next_page = "audit:login"

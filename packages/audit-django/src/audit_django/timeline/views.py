@@ -154,7 +154,7 @@ def actors(request: HttpRequest, tenants: Tenants) -> HttpResponse:
 
 
 def find(event_id: UUID, tenants: Tenants) -> RecordedEvent:
-    """The event, if it is there and of these tenants. Raises ``Http404``: others do not learn that it exists."""
+    """The event, if it is there and of these tenants. Raises ``Http404``."""
     try:
         recorded: RecordedEvent = get_settings().query_storage().get(event_id)
     except KeyError:

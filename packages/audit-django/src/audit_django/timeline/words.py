@@ -46,7 +46,7 @@ def compare(before: str, after: str) -> tuple[list[Piece], list[Piece]]:
 
 
 def matching_blocks(old: Sequence[str], new: Sequence[str]) -> Blocks | None:
-    """The runs that a shortest edit leaves alone (Myers, 1986); ``None`` when it takes over :data:`MAX_EDITS`.
+    """What a shortest edit leaves alone (Myers, 1986); ``None`` when it takes over :data:`MAX_EDITS`.
 
     Its cost depends on how much differs, not on how often a word occurs, so no text makes it slow.
     """

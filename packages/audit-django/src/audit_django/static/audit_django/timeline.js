@@ -240,6 +240,6 @@ if ($("#audit-keys")) $("#audit-keys").checked = keysWanted();
 if ($("#audit-help-open")) $("#audit-help-open").hidden = false;
 setInterval(() => {
   const news = $("#audit-news");
-  if (news && document.visibilityState === "visible" && !$("[data-ended]", news)) window.htmx?.trigger(news, "audit:poll");
+  if (news && document.visibilityState === "visible" && !$("[data-ended]", news)) window.htmx?.trigger("#audit-poll", "audit:poll");
 }, POLL_MILLISECONDS);
 setInterval(refreshAges, 60000);
