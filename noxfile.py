@@ -125,7 +125,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def browser(session: nox.Session) -> None:
-    """The tests in a real browser: AUDIT_TEST_CHROMIUM, or a Chromium that is installed."""
+    """The tests in a real browser: AUDIT_TEST_CHROMIUM, or the Chromium on the PATH."""
     install_pinned(session, "dev")
     install_packages(session)
     command = ("python", "-m", "pytest", "-m", "browser", *session.posargs)
