@@ -6,9 +6,9 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import OperationalError
 from django.urls import reverse
+from timeline_data import BOB, event, record
 
 from audit_django.storages.database import DatabaseStorage
-from timeline_data import BOB, event, record
 
 pytestmark = pytest.mark.django_db
 TIMELINE = "/audit/"

@@ -11,6 +11,7 @@ from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
+from timeline_data import COVERAGE, OWNER, REQUEST, SSN, STATUS, TAGS, diff, event, long_texts, record, text
 
 from audit_core.diff import Change
 from audit_core.event import Actor, Context, Event, Target
@@ -18,7 +19,6 @@ from audit_django.models import AuditEvent
 from audit_django.timeline.agent import in_words
 from audit_django.timeline.changes import shown_change, shown_diff
 from audit_django.timeline.words import compare, matching_blocks
-from timeline_data import COVERAGE, OWNER, REQUEST, SSN, STATUS, TAGS, diff, event, long_texts, record, text
 
 
 @pytest.fixture

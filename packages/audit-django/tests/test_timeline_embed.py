@@ -4,11 +4,11 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, Permission, User
 from django.db import OperationalError
 from django.template import Context, Template
+from testapp.models import Place, Policy, PolicyProxy, Restaurant
+from timeline_data import OWNER, STATUS, diff, event, policy, record
 
 from audit_core.event import Target
 from audit_django.storages.database import DatabaseStorage
-from testapp.models import Place, Policy, PolicyProxy, Restaurant
-from timeline_data import OWNER, STATUS, diff, event, policy, record
 
 pytestmark = pytest.mark.django_db
 

@@ -9,12 +9,6 @@ from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
-
-from audit_core.event import Actor, RecordedEvent, Target
-from audit_core.query import InvalidQuery
-from audit_django.models import AuditEvent
-from audit_django.timeline.filters import Filters
-from audit_django.timeline.rows import row
 from timeline_data import (
     ALICE,
     BOB,
@@ -27,6 +21,12 @@ from timeline_data import (
     showcase,
     text,
 )
+
+from audit_core.event import Actor, RecordedEvent, Target
+from audit_core.query import InvalidQuery
+from audit_django.models import AuditEvent
+from audit_django.timeline.filters import Filters
+from audit_django.timeline.rows import row
 
 pytestmark = pytest.mark.django_db
 TIMELINE = "/audit/"
@@ -145,6 +145,7 @@ def test_fields_that_the_sentence_does_not_name_are_counted(changes, action, mor
     assert row(RecordedEvent.of(event(action, diff={**fields, **automatic})), Filters(), "").more == more
 
 
+@pytest.mark.django_db(transaction=True)  # MariaDB's full-text index knows what is committed
 def test_filters_narrow_the_list(reader):
     a, b, c, d = record(
         event(ago=4 * DAY),
@@ -282,6 +283,7 @@ def queries(reader, address):
     return [query["sql"] for query in captured]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_the_first_page_takes_the_same_few_queries_whatever_it_shows(reader):
     empty = queries(reader, "")
     record(*(event() for _ in range(3)))

@@ -106,8 +106,8 @@ def record(*events):
 def long_texts(words=10_000):
     """A text of so many words, and the same with three places changed."""
     vocabulary = (
-        "the insured shall give notice of every claim to the company in writing within thirty days after the "
-        "loss and provide all documents needed to establish the cause extent and amount of damage unless agreed"
+        "the insured shall give notice of any claim to the company in writing within thirty days after the "
+        "loss and provide all documents needed to establish the cause extent and amount of damage"
     ).split()
     before = [vocabulary[(i * 7 + i // 13) % len(vocabulary)] for i in range(words)]
     before = [f"{word}." if i % 17 == 16 else word for i, word in enumerate(before)]

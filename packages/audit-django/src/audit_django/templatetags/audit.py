@@ -33,8 +33,8 @@ def audit_timeline(context: template.Context, instance: Model, limit: int = LIMI
     """The newest ``limit`` changes of ``instance`` (1 to 1,000), each with its diff.
 
     Renders nothing for a user without the permission ``audit_django.view_audit_log``, without a request in
-    the context, and for an object that has not been saved. A storage that does not answer is said in one line:
-    the page around it is not harmed.
+    the context, and for an object that has not been saved. A storage that does not answer is said in one
+    line: the page around it is not harmed.
     """
     user = getattr(context.get("request"), "user", None)
     if user is None or instance.pk is None or not user.has_perm(PERMISSION):

@@ -43,7 +43,7 @@ class ShownDiff:
 
 
 def shown_diff(event: Event) -> ShownDiff:
-    """The changes of ``event`` in model order. A created object has no values before, a deleted none after."""
+    """The changes of ``event`` in model order. A created object has nothing before, a deleted none after."""
     sides = {"create": ("after",), "delete": ("before",)}.get(event.action, ("before", "after"))
     if any(
         change.relation != MANY_TO_MANY and getattr(change, side) not in (None, "")

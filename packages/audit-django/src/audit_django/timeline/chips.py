@@ -43,8 +43,8 @@ class Chip:
 def chips(filters: Filters, events: Iterable[Event]) -> list[Chip]:
     """The chips for ``filters``.
 
-    The names of actors and objects, and actions of the application's own, are taken from the ``events`` that are
-    shown: no query is made for a chip.
+    The names of actors and objects, and actions of the application's own, are taken from the ``events`` that
+    are shown: no query is made for a chip.
     """
     seen = list(events)
     actors = {e.actor.id: actor_name(e.actor) for e in reversed(seen) if e.actor and e.actor.id}

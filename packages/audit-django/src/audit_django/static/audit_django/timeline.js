@@ -7,6 +7,12 @@ const POLL_MILLISECONDS = 5000;
 
 document.documentElement.classList.add("audit-js");
 
+// "1 change", "12 changes": in words that the page brings in its language.
+function counted(words, number) {
+  const { dataset } = $("#audit-words");
+  return number === 1 ? dataset[`${words}One`] : dataset[words].replace("#", number);
+}
+
 function announce(text) {
   $("#audit-status").textContent = text;
 }
@@ -40,9 +46,7 @@ function mergeDays() {
     const rows = $(".audit-rows", known);
     rows.append(...$$(".audit-row", section).filter((row) => !rows.querySelector(`#${CSS.escape(row.id)}`)));
     section.remove();
-    const count = $("h2 small", known);
-    const number = rows.childElementCount;
-    count.textContent = `${number} ${number === 1 ? count.dataset.one : count.dataset.many}`;
+    $("h2 small", known).textContent = counted("changes", rows.childElementCount);
   }
   $$("#audit-list > .audit-newest").slice(1).forEach((extra) => extra.remove());
 }
@@ -135,7 +139,7 @@ document.addEventListener("htmx:afterSwap", (event) => {
     const hadFocus = document.activeElement === document.body;
     mergeDays();
     if (hadFocus && requestConfig?.triggeringEvent?.type === "click") $$(".audit-open")[number - 1]?.focus();
-    announce(`${$$(".audit-row").length} ${$("#audit-words").dataset.loaded}`);
+    announce(counted("shown", $$(".audit-row").length));
   }
 });
 
@@ -146,7 +150,7 @@ document.addEventListener("htmx:afterSettle", (event) => {
   prepareFilters();
   if (document.activeElement === document.body) ((chipBefore && document.getElementById(chipBefore)) || $("#audit-title") || $("#audit-main")).focus({ preventScroll: true });
   const number = $$(".audit-row").length;
-  announce(number ? `${number} ${$("#audit-words").dataset.loaded}` : $(".audit-state h2")?.textContent ?? "");
+  announce(number ? counted("shown", number) : $(".audit-state h2")?.textContent ?? "");
 });
 
 function prepareMain() {
@@ -228,7 +232,7 @@ $("#audit-keys")?.addEventListener("change", (event) => localStorage.setItem("au
 
 addEventListener("beforeprint", () => {
   const number = $("[data-print-number]");
-  if (number) number.textContent = `${$$(".audit-row").length} ${$("#audit-words").dataset.changes}`;
+  if (number) number.textContent = counted("changes", $$(".audit-row").length);
   const time = $("[data-print-time]");
   if (time) time.textContent = new Date().toLocaleString(document.documentElement.lang || "en", { dateStyle: "long", timeStyle: "short" });
 });
