@@ -8,6 +8,7 @@ worker's.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,30 @@ RESERVED = frozenset({SEQUENCER, SUMMARIES})  # no sink may be called that
 
 
 TargetKey: TypeAlias = "tuple[str, str | None]"
+MAX_TARGET_TYPE_CHARACTERS = 150
+MAX_TARGET_ID_CHARACTERS = 255
+
+
+def target_key(recorded: RecordedEvent) -> TargetKey | None:
+    """What tells an event's target from others in what is parked; ``None`` for an event without a target.
+
+    A type or id longer than a column is cut, with its digest at its end, so that it stays unique. An event
+    whose text was damaged has no target: it holds up nothing.
+    """
+    try:
+        target = recorded.event.target
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    if target is None:
+        return None
+    id_ = target.id if target.id is None else _cut(target.id, MAX_TARGET_ID_CHARACTERS)
+    return _cut(target.type, MAX_TARGET_TYPE_CHARACTERS), id_
+
+
+def _cut(text: str, length: int) -> str:
+    if len(text) <= length:
+        return text
+    return f"{text[: length - 65]}#{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +80,7 @@ class Cursor:
 class ParkedEvent:
     """An event that a sink refused for good, or that came after one of the same target.
 
-    ``target`` is the target's key (:attr:`audit_core.event.Target.key`), ``None`` for an event without a
-    target.
+    ``target`` is what :func:`target_key` gives.
     """
 
     sink: str

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from audit_core.errors import LeaseLost
 from audit_core.event import RecordedEvent
-from audit_core.log import SEQUENCER, SUMMARIES, Cursor, Lease, ParkedEvent, TargetKey
+from audit_core.log import SEQUENCER, SUMMARIES, Cursor, Lease, ParkedEvent, TargetKey, target_key
 from audit_core.outbox import Waiting
 
 
@@ -263,10 +263,8 @@ class MemoryLog:
             for recorded in events:
                 if recorded.seq is None:
                     raise ValueError(f"Event {recorded.id} has no seq: park events as the log gave them.")
-                target = recorded.event.target
-                parked = ParkedEvent(
-                    lease.name, recorded.seq, recorded.id, target.key if target else None, reason, now
-                )
+                target = target_key(recorded)
+                parked = ParkedEvent(lease.name, recorded.seq, recorded.id, target, reason, now)
                 self._parked.setdefault((lease.name, recorded.seq), parked)
 
     def unpark(self, lease: Lease, event_ids: Collection[UUID]) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from audit_core.errors import LeaseLost
 from audit_core.event import RecordedEvent
-from audit_core.log import SEQUENCER, SUMMARIES, Cursor, Lease, Log
+from audit_core.log import SEQUENCER, SUMMARIES, Cursor, Lease, Log, target_key
 from audit_core.outbox import Outbox
 from audit_core.testing.events import make_event, make_events
 
@@ -534,6 +534,15 @@ class LogContract(_EnvironmentTests):
         assert dict(env.log.parked_targets(SINK)) == {("a.A", "1"): 1, ("b.B", None): 4}
         assert dict(env.log.parked_targets("another")) == {}
         assert [p.target for p in env.log.parked(SINK)] == [("a.A", "1"), ("a.A", "1"), ("b.B", None), None]
+
+    def test_targets_with_long_names_are_told_apart(self, env: LogEnvironment) -> None:
+        long = "a." + "A" * 200
+        self.append(env, make_event(target=f"{long}:{'1' * 300}"), make_event(target=f"{long}:{'1' * 301}"))
+        self.sequence(env)
+        one, other = env.log.read(0, 10)
+        env.log.park(self.acquire(env, SINK), [other], "refused")
+        assert dict(env.log.parked_targets(SINK)) == {target_key(other): 2}
+        assert target_key(one) != target_key(other)
 
     def test_unparked_events_are_forgotten(self, env: LogEnvironment) -> None:
         events = self._sequenced(env, 3)
