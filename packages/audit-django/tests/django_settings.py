@@ -4,14 +4,14 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-SECRET_KEY = "only for tests"  # noqa: S105
+SECRET_KEY = "only for tests"
 USE_TZ = True
 TIME_ZONE = "UTC"
 ROOT_URLCONF = "test_urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 ALLOWED_HOSTS = ["*"]
 STATIC_URL = "static/"
-MEDIA_ROOT = Path(os.environ.get("TMPDIR", "/tmp")) / "audit-test-media"  # noqa: S108
+MEDIA_ROOT = Path(os.environ.get("TMPDIR", "/tmp")) / "audit-test-media"
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -53,7 +53,7 @@ def database(kind: str, name: str) -> dict:
     test = {"NAME": f"audit_test_{name}_{os.getpid()}"}
     if kind == "sqlite":
         # A file, as users have one: threads that share a database in memory do not wait for one another's locks.
-        folder = os.environ.get("TMPDIR", "/tmp")  # noqa: S108
+        folder = os.environ.get("TMPDIR", "/tmp")
         return {
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": ":memory:",

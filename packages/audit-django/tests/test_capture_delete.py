@@ -3,7 +3,18 @@
 import pytest
 from django.contrib.auth.models import User
 from django.db.models import ProtectedError
-from testapp.models import Claim, Customer, Document, Group, Member, Membership, Place, Policy, Restaurant, Tag
+from testapp.models import (
+    Claim,
+    Customer,
+    Document,
+    Group,
+    Member,
+    Membership,
+    Place,
+    Policy,
+    Restaurant,
+    Tag,
+)
 
 from audit_core.summarizers.grammar import GrammarSummarizer
 from audit_django.models import AuditEvent
@@ -98,7 +109,9 @@ def test_links_to_an_object_that_goes_are_changes_of_the_others(policy):
     with captured_events() as events:
         tag.delete()
     assert [event.action for event in events] == ["delete", "update"]
-    assert events.one("update", policy).diff["tags"].removed == [{"pk": int(events[0].target.id), "repr": "Critical"}]
+    assert events.one("update", policy).diff["tags"].removed == [
+        {"pk": int(events[0].target.id), "repr": "Critical"}
+    ]
 
 
 def test_a_through_model_of_ones_own_17():

@@ -138,8 +138,7 @@ def test_relations_that_are_not_audited_cost_nothing(tags, django_assert_num_que
 
 
 def test_it_is_rolled_back_with_its_block(policy, tags):
-    with captured_events() as events:
-        with pytest.raises(RuntimeError), transaction.atomic():
-            policy.tags.add(tags[0])
-            raise RuntimeError
+    with captured_events() as events, pytest.raises(RuntimeError), transaction.atomic():
+        policy.tags.add(tags[0])
+        raise RuntimeError
     events.assert_nothing_recorded()

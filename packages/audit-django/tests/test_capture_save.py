@@ -43,13 +43,15 @@ def users(db):
 def changes(event, **ignored):
     """The diff without the timestamp that the model sets by itself."""
     return {
-        name: (change.before, change.after) for name, change in event.diff.items() if name not in ("updated_at", *ignored)
+        name: (change.before, change.after)
+        for name, change in event.diff.items()
+        if name not in ("updated_at", *ignored)
     }
 
 
 def test_create(policy):
     with captured_events() as events:
-        created = Policy.objects.create(number="P-1", customer=policy.customer, premium=Decimal("980"))
+        created = Policy.objects.create(number="P-1", customer=policy.customer, premium=Decimal(980))
     event = events.one("create", created)
     assert event.target.repr == "P-1"
     assert event.target.kind == "policy"
@@ -94,7 +96,9 @@ def test_the_labels_of_a_relation_come_with_the_same_select(policy, users, djang
         with django_assert_num_queries(3 if connection.vendor == "mysql" else 2):
             policy.save()
     event = events.one("update", policy)
-    assert changes(event) == {"owner": ({"pk": users[0].pk, "repr": "bob"}, {"pk": users[1].pk, "repr": "carol"})}
+    assert changes(event) == {
+        "owner": ({"pk": users[0].pk, "repr": "bob"}, {"pk": users[1].pk, "repr": "carol"})
+    }
     assert event.diff["owner"].role == "owner"
 
 
@@ -154,7 +158,7 @@ def test_database_defaults_are_stored_as_values_9():
     [
         ("premium", 1200),
         ("premium", "1200.000"),
-        ("premium", Decimal("1200")),
+        ("premium", Decimal(1200)),
         ("status", Policy.Status.PENDING),
         ("coverage", {}),
         ("number", "P-1007"),

@@ -137,9 +137,9 @@ def test_events_written_inside_a_savepoint_survive_it_3():
 def test_a_savepoint_made_by_hand_3():
     with transaction.atomic():
         Tag.objects.create(name="outer")
-        sid = transaction.savepoint()
+        sid = connection.savepoint()
         Tag.objects.create(name="inner")
-        transaction.savepoint_rollback(sid)
+        connection.savepoint_rollback(sid)
     assert [row.event.target.repr for row in AuditEvent.objects.all()] == ["outer"]
 
 
@@ -264,7 +264,9 @@ def test_rolled_back_connections_forget_their_events():
             connection.close()
     except DatabaseError:
         pass
-    assert len(actions()) == Tag.objects.count()  # closing a database in memory does nothing, so there both are 1
+    assert (
+        len(actions()) == Tag.objects.count()
+    )  # closing a database in memory does nothing, so there both are 1
     Tag.objects.create(name="y")
     assert len(actions()) == Tag.objects.count()
 
@@ -317,7 +319,11 @@ def test_disabled_is_an_event_itself_20():
         Restaurant.objects.create(name="Bernd's")
         policy.delete()
     event = AuditEvent.objects.get().event
-    assert (event.action, event.category, event.reason) == ("capture_disabled", "system", "import of the old system")
+    assert (event.action, event.category, event.reason) == (
+        "capture_disabled",
+        "system",
+        "import of the old system",
+    )
     assert event.extra["skipped"] == off.skipped == 7
 
 
@@ -357,7 +363,9 @@ class UnderTestCase(TestCase):
     def test_a_failed_expectation_lists_what_was_recorded(self):
         with captured_events() as events:
             Tag.objects.create(name="Critical")
-        with self.assertRaisesRegex(AssertionError, r"No event matches action='delete'.\n1 recorded:\n  create .*Critical"):
+        with self.assertRaisesRegex(
+            AssertionError, r"No event matches action='delete'.\n1 recorded:\n  create .*Critical"
+        ):
             events.assert_recorded("delete")
 
 

@@ -1,6 +1,5 @@
 """The core's contracts on Django's tables."""
 
-import time
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -51,7 +50,6 @@ class TestDjangoLog(LogContract):
 
 @pytest.mark.django_db(transaction=True)
 class TestDatabaseStorage(StorageContract):
-
     @pytest.fixture
     def storage(self):
         return DatabaseStorage()

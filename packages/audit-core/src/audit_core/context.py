@@ -31,7 +31,7 @@ class Scope:
     disabled: Any = None
 
 
-_scope: ContextVar[Scope] = ContextVar("audit_scope", default=Scope())
+_scope: ContextVar[Scope] = ContextVar("audit_scope", default=Scope())  # noqa: B039  a Scope is never changed
 _CONTEXT_NAMES = frozenset(f.name for f in fields(Context))
 _SCOPE_NAMES = frozenset({"actor", "on_behalf_of", "tenant", "reason"})
 

@@ -17,7 +17,6 @@ FOREIGN_KEY = "foreign_key"
 ONE_TO_ONE = "one_to_one"
 MANY_TO_MANY = "many_to_many"
 
-JSONValue: TypeAlias = None | bool | int | float | str | Sequence["JSONValue"] | Mapping[str, "JSONValue"]
 Reference: TypeAlias = Mapping[str, Any]  # {"pk": …, "repr": …}
 
 

@@ -13,9 +13,10 @@ class AuditConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from audit_django import checks  # noqa: F401  registers the system checks
+        from audit_django import backends, checks  # noqa: F401  registers the system checks
         from audit_django.capture import install
         from audit_django.registry import autodiscover
 
         install()
         autodiscover()
+        backends.load()

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
+from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 
 from audit_core import backends
 from audit_core.plugins.manager import get_plugin_manager
-from audit_django.conf import get_settings
+from audit_django.conf import get_settings, read
 from audit_django.storages.database import DatabaseStorage
 
 
-@lru_cache(maxsize=None)
+@cache
 def storage(name: str) -> Any:
     """The storage of this name in ``STORAGES``. Raises :class:`~audit_core.errors.ConfigurationError`."""
     return backends.build("storage", get_settings().storages[name], label=f"AUDIT['STORAGES']['{name}']")
 
 
-@lru_cache(maxsize=None)
+@cache
 def stream(name: str) -> Any:
     """The stream of this name in ``STREAMS``."""
     return backends.build("stream", get_settings().streams[name], label=f"AUDIT['STREAMS']['{name}']")
@@ -45,7 +46,10 @@ def load() -> None:
 
     Raises :class:`~audit_core.errors.ConfigurationError` naming its distribution, version and cause.
     """
-    settings, manager = get_settings(), get_plugin_manager()
+    settings, problems = read(getattr(django_settings, "AUDIT", {}))
+    if problems:
+        return  # the system checks list them
+    manager = get_plugin_manager()
     for kind, configured in (("storage", settings.storages), ("stream", settings.streams)):
         for config in configured.values():
             manager.factory(kind, config["BACKEND"])

@@ -33,7 +33,9 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             result.resolver(name)
         except ImportError as error:
             hint = "Write the dotted path of a callable, such as 'myproject.audit.current_user'."
-            messages.append(Error(f"AUDIT['{name.upper()}'] cannot be imported: {error}", hint=hint, id="audit.E010"))
+            messages.append(
+                Error(f"AUDIT['{name.upper()}'] cannot be imported: {error}", hint=hint, id="audit.E010")
+            )
     try:
         backends.load()
     except ConfigurationError as error:
@@ -41,7 +43,9 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     for alias in result.databases:
         if alias not in connections:
             hint = f"Name aliases of DATABASES: {', '.join(connections)}."
-            messages.append(Error(f"AUDIT['DATABASES'] has {alias!r}, which is no database.", hint=hint, id="audit.E012"))
+            messages.append(
+                Error(f"AUDIT['DATABASES'] has {alias!r}, which is no database.", hint=hint, id="audit.E012")
+            )
     return messages
 
 
@@ -72,7 +76,9 @@ def check_middleware(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 @register(Tags.database)
-def check_databases(app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+def check_databases(
+    app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
     """``audit.W004``: a database whose own text search the trail does not know."""
     return [
         Warning(

@@ -24,7 +24,12 @@ RELAYS = ("inline", "celery", "worker")
 MODELS = ("registered", "all")
 ON_ERROR = ("required", "best_effort")
 BEFORE = ("database",)
-DEFAULT_EXCLUDED_MODELS = ("admin.LogEntry", "auth.Permission", "contenttypes.ContentType", "sessions.Session")
+DEFAULT_EXCLUDED_MODELS = (
+    "admin.LogEntry",
+    "auth.Permission",
+    "contenttypes.ContentType",
+    "sessions.Session",
+)
 DEFAULT_SENSITIVE_PATTERN = r"password|passwd|secret|token|api_?key|ssn|social_security|card_?number|cvv|iban"
 
 
@@ -41,7 +46,9 @@ class Problem:
 class AuditSettings:
     """The settings as the code reads them. The docs' settings page documents each under its upper-case name."""
 
-    storages: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"default": {"BACKEND": "database"}})
+    storages: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=lambda: {"default": {"BACKEND": "database"}}
+    )
     streams: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     summarizer: Mapping[str, Any] = field(default_factory=lambda: {"BACKEND": "grammar"})
     query: str = "default"
@@ -129,6 +136,14 @@ def read(raw: Any) -> tuple[AuditSettings, list[Problem]]:
                 f"Name one of: {', '.join(sorted(result.storages))}.",
             )
         )
+    if twice := set(result.storages) & set(result.streams):
+        problems.append(
+            Problem(
+                "audit.E013",
+                f"AUDIT['STORAGES'] and AUDIT['STREAMS'] both have {min(twice)!r}, but a sink has one cursor.",
+                "Give one of them another name.",
+            )
+        )
     return result, problems
 
 
@@ -146,7 +161,9 @@ def _problem(key: str, value: Any) -> Problem | None:
     if isinstance(value, str) and expected is Sequence:
         return Problem("audit.E003", f"AUDIT[{key!r}] is one string.", f"Write a list: [{value!r}].")
     if not isinstance(value, expected):
-        return Problem("audit.E003", f"AUDIT[{key!r}] is of type {type(value).__name__}.", f"It must be {expected}.")
+        return Problem(
+            "audit.E003", f"AUDIT[{key!r}] is of type {type(value).__name__}.", f"It must be {expected}."
+        )
     if key == "TRUSTED_PROXIES":
         return _networks_problem(value)
     if key == "SENSITIVE_KEYS" and any(not isinstance(item, str) or len(item) < 32 for item in value):
@@ -172,7 +189,9 @@ def _backends_problem(key: str, value: Any) -> Problem | None:
         return Problem("audit.E003", f"AUDIT[{key!r}] is not a dictionary.", "Map a name to {'BACKEND': …}.")
     for name, config in value.items():
         if name in RESERVED:
-            return Problem("audit.E007", f"AUDIT[{key!r}] names a backend {name!r}.", "The relay uses that name itself.")
+            return Problem(
+                "audit.E007", f"AUDIT[{key!r}] names a backend {name!r}.", "The relay uses that name itself."
+            )
         if problem := _backend_problem(f"{key}']['{name}", config):
             return problem
     return None
@@ -180,7 +199,9 @@ def _backends_problem(key: str, value: Any) -> Problem | None:
 
 def _backend_problem(key: str, config: Any) -> Problem | None:
     if not isinstance(config, Mapping) or not isinstance(config.get("BACKEND"), str):
-        return Problem("audit.E003", f"AUDIT['{key}'] has no BACKEND.", "Write {'BACKEND': 'name', 'OPTIONS': {…}}.")
+        return Problem(
+            "audit.E003", f"AUDIT['{key}'] has no BACKEND.", "Write {'BACKEND': 'name', 'OPTIONS': {…}}."
+        )
     if unknown := set(config) - {"BACKEND", "OPTIONS"}:
         return Problem(
             "audit.E003", f"AUDIT['{key}'] has the unknown key {min(unknown)!r}.", "Put it under 'OPTIONS'."
@@ -208,7 +229,9 @@ def _relay_problem(value: Any) -> Problem | None:
         RelaySettings(**value)
     except (TypeError, ValueError) as error:
         names = ", ".join(f.name for f in fields(RelaySettings))
-        return Problem("audit.E009", f"AUDIT['RELAY_OPTIONS'] cannot be used: {error}", f"There are: {names}.")
+        return Problem(
+            "audit.E009", f"AUDIT['RELAY_OPTIONS'] cannot be used: {error}", f"There are: {names}."
+        )
     return None
 
 
@@ -217,7 +240,9 @@ def get_settings() -> AuditSettings:
     """The settings in force. Raises :class:`~audit_core.errors.ConfigurationError` naming the first mistake."""
     result, problems = read(getattr(settings, "AUDIT", {}))
     if problems:
-        raise ConfigurationError(f"{problems[0].message} {problems[0].hint} (`manage.py check` lists all mistakes.)")
+        raise ConfigurationError(
+            f"{problems[0].message} {problems[0].hint} (`manage.py check` lists all mistakes.)"
+        )
     return result
 
 

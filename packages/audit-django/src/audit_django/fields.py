@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
-from django.db.models import Field, ManyToManyField, Model
+from django.db.models import Field, Model
 from django.utils import translation
 
 from audit_core.codec import plain
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 class FieldSpec:
     """One column that is audited."""
 
-    def __init__(self, field: Field[Any, Any], position: int, *, sensitive: bool, role: str | None, language: str) -> None:
+    def __init__(
+        self, field: Any, position: int, *, sensitive: bool, role: str | None, language: str
+    ) -> None:
         self.field = field
         self.name = field.name
         self.attname = field.attname
@@ -47,7 +49,10 @@ class FieldSpec:
         """The change from one plain value to another."""
         display = None
         if self.field.choices and not self.sensitive:
-            shown = {"before": self.choices.get(_hashable(before)), "after": self.choices.get(_hashable(after))}
+            shown = {
+                "before": self.choices.get(_hashable(before)),
+                "after": self.choices.get(_hashable(after)),
+            }
             display = {side: text for side, text in shown.items() if text is not None} or None
         return Change(
             field=self.name,
@@ -71,7 +76,7 @@ class FieldSpec:
 class M2MSpec:
     """One many-to-many field that is audited."""
 
-    field: ManyToManyField[Any, Any]
+    field: Any  # a ManyToManyField
     label: str | None
     position: int
 
@@ -106,7 +111,9 @@ class Tracked:
 
     def target(self, pk: Any, label: str | None) -> Target:
         """The target with this primary key and label."""
-        return Target(type=self.type, id=pk_text(pk), repr=label, kind=self.kind, kind_plural=self.kind_plural)
+        return Target(
+            type=self.type, id=pk_text(pk), repr=label, kind=self.kind, kind_plural=self.kind_plural
+        )
 
 
 def pk_text(pk: Any) -> str | None:
@@ -123,7 +130,9 @@ def build(model: type[Model], options: Options, settings: AuditSettings) -> Trac
     """What capture has to know of ``model``."""
     meta = model._meta
     excluded = {*options.exclude, *settings.exclude_fields}
-    excluded |= {name.rpartition(".")[2] for name in excluded if name.lower().startswith(f"{meta.label_lower}.")}
+    excluded |= {
+        name.rpartition(".")[2] for name in excluded if name.lower().startswith(f"{meta.label_lower}.")
+    }
     chosen = None if options.fields is None else set(options.fields)
     pattern = settings.sensitive_names
     specs = []

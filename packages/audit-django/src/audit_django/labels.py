@@ -55,7 +55,9 @@ class Labels:
         """Look up the labels of these plain keys, those that are known excepted."""
         missing = [key for key in keys if key is not None and self._place(spec, key) not in self._known]
         if missing:
-            for related in objects_of(spec.field.related_model, spec.field.target_field.attname, missing, self._using):
+            for related in objects_of(
+                spec.field.related_model, spec.field.target_field.attname, missing, self._using
+            ):
                 self.learn(spec, related)
 
     def reference(self, spec: FieldSpec, key: Any) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import connections
@@ -25,13 +25,18 @@ from audit_django.labels import BATCH
 from audit_django.models import AuditEvent, Cursor, LogEntry, OutboxEntry, ParkedEntry, Summary
 from audit_django.outbox import column_key, insert
 
+_Key = TypeVar("_Key", int, UUID)
+
 
 class Now(DatabaseNow):
     """The database's time. SQLite's has milliseconds and is compared as text: with six digits, as Django writes times."""
 
     def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
         return self.as_sql(
-            compiler, connection, template="STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f000', 'NOW')", **extra
+            compiler,
+            connection,
+            template="STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f000', 'NOW')",
+            **extra,
         )
 
 
@@ -91,7 +96,9 @@ class DjangoLog:
             if not batch:
                 return 0
             head = self._cursors().values_list("seq", flat=True).get(name=SEQUENCER)
-            rows = [(head + n, event_id, leaf_hash) for n, (_, event_id, leaf_hash) in enumerate(batch, start=1)]
+            rows = [
+                (head + n, event_id, leaf_hash) for n, (_, event_id, leaf_hash) in enumerate(batch, start=1)
+            ]
             insert(connections[self.using], LogEntry, rows)
             # By id, not up to the last: a lower id may have been committed since it was read.
             for ids in _batches([entry_id for entry_id, _, _ in batch]):
@@ -99,7 +106,7 @@ class DjangoLog:
             self._cursors().filter(name=SEQUENCER).update(seq=head + len(batch))
         return len(batch)
 
-    def _delete_from_outbox(self, ids: Sequence[object]) -> None:
+    def _delete_from_outbox(self, ids: Sequence[int]) -> None:
         connection = connections[self.using]
         table = connection.ops.quote_name(OutboxEntry._meta.db_table)
         # MariaDB scans a small table, and waits for rows that others have not committed yet; in key order it goes by the key.
@@ -163,7 +170,7 @@ class DjangoLog:
                 entries.append(
                     ParkedEntry(
                         sink=lease.name,
-                        seq=recorded.seq,
+                        seq=recorded.seq or 0,
                         event_id=recorded.id,
                         target_type=column_key(target.type, 150) if target else None,
                         target_id=column_key(target.id, 255) if target else None,
@@ -185,7 +192,9 @@ class DjangoLog:
         if sink is not None:
             entries = entries.filter(sink=sink)
         return [
-            ParkedEvent(e.sink, e.seq, e.event_id, _target_key(e.target_type, e.target_id), e.reason, e.parked_at)
+            ParkedEvent(
+                e.sink, e.seq, e.event_id, _target_key(e.target_type, e.target_id), e.reason, e.parked_at
+            )
             for e in entries.order_by("sink", "seq")[:limit]
         ]
 
@@ -194,7 +203,9 @@ class DjangoLog:
         entries = ParkedEntry.objects.using(self.using).filter(sink=sink).exclude(target_type=None)
         return {
             (target_type, target_id): seq
-            for target_type, target_id, seq in entries.values_list("target_type", "target_id").annotate(Min("seq"))
+            for target_type, target_id, seq in entries.values_list("target_type", "target_id").annotate(
+                Min("seq")
+            )
         }
 
     def _cursors(self) -> QuerySet[Cursor]:
@@ -235,7 +246,7 @@ class DjangoLog:
         ]
 
 
-def _batches(items: Sequence[object]) -> Iterable[Sequence[object]]:
+def _batches(items: Sequence[_Key]) -> Iterable[Sequence[_Key]]:
     return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
 
 

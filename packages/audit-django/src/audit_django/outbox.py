@@ -35,7 +35,9 @@ class DjangoOutbox:
         oldest = entries.order_by("id").values_list("event_id", flat=True).first()
         if oldest is None:
             return Waiting()
-        occurred = AuditEvent.objects.using(self.using).filter(event_id=oldest).values_list("occurred_at", flat=True)
+        occurred = (
+            AuditEvent.objects.using(self.using).filter(event_id=oldest).values_list("occurred_at", flat=True)
+        )
         return Waiting(entries.count(), occurred.first())
 
 
@@ -43,7 +45,12 @@ def insert_events(
     connection: BaseDatabaseWrapper, events: Sequence[RecordedEvent], *, ignore_conflicts: bool = False
 ) -> None:
     """Write the event rows alone."""
-    insert(connection, AuditEvent, [_event_row(recorded) for recorded in events], ignore_conflicts=ignore_conflicts)
+    insert(
+        connection,
+        AuditEvent,
+        [_event_row(recorded) for recorded in events],
+        ignore_conflicts=ignore_conflicts,
+    )
 
 
 def insert(
@@ -84,8 +91,10 @@ def _statement(
     if key not in _STATEMENTS:
         on_conflict = OnConflict.IGNORE if ignore_conflicts else None
         operations = connection.ops
-        fields = [field for field in model._meta.local_concrete_fields if not isinstance(field, models.AutoField)]
-        columns = ", ".join(operations.quote_name(field.column) for field in fields)
+        fields = [
+            field for field in model._meta.local_concrete_fields if not isinstance(field, models.AutoField)
+        ]
+        columns = ", ".join(operations.quote_name(str(field.column)) for field in fields)
         verb = operations.insert_statement(on_conflict=on_conflict)
         suffix = operations.on_conflict_suffix_sql(fields, on_conflict, [], [])
         table = operations.quote_name(model._meta.db_table)
@@ -96,7 +105,7 @@ def _statement(
 
 def _max_params(connection: BaseDatabaseWrapper) -> int:
     if connection.vendor == "sqlite":  # Django's figure is SQLite's least; the library in use allows far more
-        return min(connection.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER), 30_000)
+        return int(min(connection.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER), 30_000))
     return connection.features.max_query_params or 30_000  # PostgreSQL's protocol ends at 65,535
 
 

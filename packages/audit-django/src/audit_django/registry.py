@@ -66,10 +66,20 @@ def register(
     """
     for name, value, known in (("before", before, BEFORE), ("on_error", on_error or "required", ON_ERROR)):
         if value not in known:
-            raise ConfigurationError(f"register({model!r}): {name} is {value!r}. Write one of: {', '.join(known)}.")
-    for name, value in (("fields", fields), ("exclude", exclude), ("sensitive", sensitive), ("m2m", m2m), ("owner", owner)):
-        if isinstance(value, str):
-            raise ConfigurationError(f"register({model!r}): {name} is one string. Write a list: {name}=[{value!r}].")
+            raise ConfigurationError(
+                f"register({model!r}): {name} is {value!r}. Write one of: {', '.join(known)}."
+            )
+    for name, names in (
+        ("fields", fields),
+        ("exclude", exclude),
+        ("sensitive", sensitive),
+        ("m2m", m2m),
+        ("owner", owner),
+    ):
+        if isinstance(names, str):
+            raise ConfigurationError(
+                f"register({model!r}): {name} is one string. Write a list: {name}=[{names!r}]."
+            )
     label = model if isinstance(model, str) else _concrete(model)._meta.label
     _registered[label.lower()] = Options(
         fields=fields,
@@ -179,7 +189,9 @@ def _audited_model(model: type[Model]) -> type[Model] | None:
         return None
     if get_settings().models == "all" or meta.label_lower in _registered:
         return model
-    return next((parent for parent in meta.get_parent_list() if parent._meta.label_lower in _registered), None)
+    return next(
+        (parent for parent in meta.get_parent_list() if parent._meta.label_lower in _registered), None
+    )
 
 
 def _options(model: type[Model]) -> Options:
@@ -218,12 +230,12 @@ def problems() -> list[str]:
         relations = [field.name for field in meta.many_to_many]
         for option, known in (("fields", columns), ("exclude", columns + relations), ("sensitive", columns),
                               ("owner", columns), ("m2m", relations)):  # fmt: skip
-            for name in getattr(options, option) or ():
-                if name not in known:
-                    found.append(
-                        f"register({meta.label!r}): {option} names {name!r}, which the model does not have."
-                        f"{_suggest(name, known)}"
-                    )
+            found += [
+                f"register({meta.label!r}): {option} names {name!r}, which the model does not have."
+                f"{_suggest(name, known)}"
+                for name in getattr(options, option) or ()
+                if name not in known
+            ]
     return found
 
 

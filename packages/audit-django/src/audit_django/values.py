@@ -30,7 +30,9 @@ def plain_value(field: Field[Any, Any], value: Any) -> Any:
     if isinstance(value, FieldFile):
         value = value.name or ""
     try:
-        return plain(value, encode_unknown=get_plugin_manager().encode_value, max_bytes=get_settings().max_value_bytes)
+        return plain(
+            value, encode_unknown=get_plugin_manager().encode_value, max_bytes=get_settings().max_value_bytes
+        )
     except EncodeError as error:
         if type(field).value_to_string is not Field.value_to_string:
             return plain(field.value_to_string(SimpleNamespace(**{field.attname: value})))  # type: ignore[arg-type]

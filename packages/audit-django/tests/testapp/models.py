@@ -141,7 +141,9 @@ class Gauge(models.Model):
 
     qty = models.IntegerField(default=0, unique=True)
     price = models.IntegerField(default=2)
-    total = models.GeneratedField(expression=F("qty") * F("price"), output_field=models.IntegerField(), db_persist=True)
+    total = models.GeneratedField(
+        expression=F("qty") * F("price"), output_field=models.IntegerField(), db_persist=True
+    )
     created = models.DateTimeField(db_default=Now())
     ratio = models.FloatField(null=True)
 

@@ -31,7 +31,9 @@ def _logged_out(sender: Any, request: HttpRequest | None, user: Any, **kwargs: A
         _record("logout", request, user)
 
 
-def _login_failed(sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any) -> None:
+def _login_failed(
+    sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any
+) -> None:
     """The username is whatever somebody typed: kept as text, cut, never a user that it may name."""
     names = [value for key, value in credentials.items() if key in ("username", "email", "identifier")]
     username = str(names[0])[:MAX_USERNAME_CHARACTERS] if names else None

@@ -52,8 +52,9 @@ def read(model: type[Model], pk: Any, specs: Sequence[FieldSpec], using: str, in
 def reread(model: type[Model], pk: Any, specs: Sequence[FieldSpec], using: str) -> Mapping[str, Any]:
     """What the database made of expressions, defaults of its own and generated columns. One SELECT."""
     names = [spec.attname for spec in specs]
-    rows = QuerySet(model=model, using=using).filter(pk=pk).order_by().values_list(*names)[:1]
-    return next((dict(zip(names, values, strict=True)) for values in rows), {})
+    rows: QuerySet[Any] = QuerySet(model=model, using=using).filter(pk=pk)
+    found = rows.order_by().values_list(*names)[:1]
+    return next((dict(zip(names, values, strict=True)) for values in found), {})
 
 
 def _joins(specs: Sequence[FieldSpec], using: str, instance: Model) -> list[str]:

@@ -19,7 +19,9 @@ from audit_django.values import normalized
 _SCALARS = frozenset({str, int, float, bool, bytes})
 
 
-def created(specs: Sequence[FieldSpec], instance: Model, after: Mapping[str, Any], using: str) -> dict[str, Change]:
+def created(
+    specs: Sequence[FieldSpec], instance: Model, after: Mapping[str, Any], using: str
+) -> dict[str, Change]:
     """The diff of a row that is new: every value that is not null."""
     pairs = [(spec, None, _plain_after(spec, after[spec.attname])) for spec in specs]
     return _changes([pair for pair in pairs if pair[2] is not None], _at_hand(specs, None, instance, using))
@@ -42,7 +44,9 @@ def updated(
     return _changes(pairs, _at_hand([pair[0] for pair in pairs], before, instance, using))
 
 
-def deleted(specs: Sequence[FieldSpec], rows: Sequence[Mapping[str, Any]], using: str) -> list[dict[str, Change]]:
+def deleted(
+    specs: Sequence[FieldSpec], rows: Sequence[Mapping[str, Any]], using: str
+) -> list[dict[str, Change]]:
     """The diffs of rows of one model that are gone: every value that was not null."""
     labels = Labels(using)
     plain_rows = [{spec.name: spec.plain(row[spec.attname]) for spec in specs} for row in rows]

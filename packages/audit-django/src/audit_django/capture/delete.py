@@ -84,18 +84,24 @@ class _Plan:
     def of(cls, collector: Collector) -> _Plan:
         using = collector.using
         origin = collector.origin
-        plan = cls((origin.model if isinstance(origin, QuerySet) else type(origin)) if origin is not None else None)
+        plan = cls(
+            (origin.model if isinstance(origin, QuerySet) else type(origin)) if origin is not None else None
+        )
         unlinked = [m2m.unlinked_by_deletion(rows, model, using) for model, rows in _through_rows(collector)]
         rows_by_model = {tracked: list(rows) for tracked, rows in _rows(collector)}
         parts = _parts_of_children(rows_by_model)
         for tracked, rows in rows_by_model.items():
-            plan._add_gone(tracked, [row for row in rows if (type(row), row.pk) not in parts], unlinked, using)
+            plan._add_gone(
+                tracked, [row for row in rows if (type(row), row.pk) not in parts], unlinked, using
+            )
         gone = {change.target.key for change in plan.gone}
         plan._add_detached(collector, gone)
         plan._add_unlinked(unlinked, gone)
         return plan
 
-    def _add_gone(self, tracked: Tracked, rows: Sequence[Model], unlinked: Sequence[m2m.Unlinked], using: str) -> None:
+    def _add_gone(
+        self, tracked: Tracked, rows: Sequence[Model], unlinked: Sequence[m2m.Unlinked], using: str
+    ) -> None:
         rows = [row for row in rows if tracked.condition is None or tracked.condition(row)]
         values = [{spec.attname: row.__dict__.get(spec.attname) for spec in tracked.fields} for row in rows]
         for row, diff in zip(rows, changes.deleted(tracked.fields, values, using), strict=True):
@@ -117,7 +123,11 @@ class _Plan:
                     target = tracked.target(row.pk, label_of(row))
                     before = Row({spec.attname: row.__dict__.get(spec.attname)})
                     diff = changes.updated([spec], None, before, after, collector.using)
-                    if diff and target.key not in gone and (tracked.condition is None or tracked.condition(row)):
+                    if (
+                        diff
+                        and target.key not in gone
+                        and (tracked.condition is None or tracked.condition(row))
+                    ):
                         self.changed.append(_Change(tracked, row, target, diff))
 
     def _add_unlinked(self, unlinked: Sequence[m2m.Unlinked], gone: set[Any]) -> None:
@@ -138,11 +148,27 @@ class _Plan:
         roots = [item for item in self.gone if origin is not None and type(item.instance) is origin]
         root = roots[0] if len(roots) == 1 else None
         if root is not None:
-            push(state, root.tracked, "delete", root.target, root.diff, instance=root.instance, extra=self._with(root))
+            push(
+                state,
+                root.tracked,
+                "delete",
+                root.target,
+                root.diff,
+                instance=root.instance,
+                extra=self._with(root),
+            )
         for item in self.gone:
             if item is not root:
                 related = (root.target,) if root else ()
-                push(state, item.tracked, "delete", item.target, item.diff, instance=item.instance, related=related)
+                push(
+                    state,
+                    item.tracked,
+                    "delete",
+                    item.target,
+                    item.diff,
+                    instance=item.instance,
+                    related=related,
+                )
         for item in self.changed:
             push_or_join(state, item.tracked, item.target, item.diff, item.instance)
 
@@ -189,7 +215,9 @@ def _read(model: type[Model], group: Any, using: str) -> Iterator[Model]:
         keys = sorted({instance.pk for instance in group}, key=lambda key: (str(type(key)), key))
     for start in range(0, len(keys), BATCH):
         batch = keys[start : start + BATCH]
-        yield from QuerySet(model=concrete, using=using).filter(pk__in=batch).order_by("pk").select_for_update()
+        yield from (
+            QuerySet(model=concrete, using=using).filter(pk__in=batch).order_by("pk").select_for_update()
+        )
 
 
 def _parts_of_children(rows_by_model: Mapping[Tracked, Sequence[Model]]) -> set[tuple[type[Model], Any]]:

@@ -68,7 +68,9 @@ _losses: dict[str, Counter[str]] = {}
 
 def count_loss(alias: str, label: str, error: Exception) -> None:
     """One event of ``label`` is lost for good."""
-    logger.error("An audit event of %s was lost (best_effort): %s", label, type(error).__name__, exc_info=error)
+    logger.error(
+        "An audit event of %s was lost (best_effort): %s", label, type(error).__name__, exc_info=error
+    )
     with _lock:
         _losses.setdefault(alias, Counter())[label] += 1
 

@@ -15,6 +15,7 @@ from django.db.models import Model, QuerySet
 from django.db.models.signals import m2m_changed
 
 from audit_core.codec import plain
+from audit_core.errors import ConfigurationError
 from audit_django import registry
 from audit_django.capture import guard
 from audit_django.capture.push import push_or_join
@@ -36,9 +37,14 @@ def install() -> None:
 
 def _connect() -> None:
     _fields.clear()
-    for model in registry.tracked_models():
-        tracked = registry.tracked(model)
-        for spec in tracked.m2m if tracked else ():
+    try:
+        models = registry.tracked_models()
+    except ConfigurationError:
+        return  # the system checks say it better than a failed start
+    for model in models:
+        if (tracked := registry.tracked(model)) is None:
+            continue
+        for spec in tracked.m2m:
             through = spec.field.remote_field.through
             _fields.setdefault(through, (tracked, spec))
             m2m_changed.connect(_changed, sender=through, dispatch_uid="audit_django")
@@ -55,7 +61,7 @@ class _Through:
     @classmethod
     def of(cls, spec: M2MSpec) -> _Through:
         model = spec.field.remote_field.through
-        names = spec.field.m2m_field_name(), spec.field.m2m_reverse_field_name()  # type: ignore[attr-defined]
+        names = spec.field.m2m_field_name(), spec.field.m2m_reverse_field_name()
         owner, other = (model._meta.get_field(name).attname for name in names)
         return cls(model, owner, other)
 
@@ -88,7 +94,9 @@ def _both_ways(links: Iterable[Link]) -> list[Link]:
     return list(dict.fromkeys(pair for one, other in links for pair in ((one, other), (other, one))))
 
 
-def _record(state: TransactionState, spec: M2MSpec, links: Sequence[Link], instance: Model, using: str) -> None:
+def _record(
+    state: TransactionState, spec: M2MSpec, links: Sequence[Link], instance: Model, using: str
+) -> None:
     """One event for each object that declares the field."""
     owners = _objects(spec.field.model, {owner for owner, _ in links}, instance, using)
     others = _objects(spec.field.related_model, {other for _, other in links}, instance, using)
@@ -97,12 +105,16 @@ def _record(state: TransactionState, spec: M2MSpec, links: Sequence[Link], insta
         if tracked is None or (tracked.condition is not None and not tracked.condition(owner)):
             continue
         change = spec.change([_reference(other, others) for own, other in links if own == key], [])
-        push_or_join(state, tracked, tracked.target(owner.pk, label_of(owner)), {spec.field.name: change}, owner)
+        push_or_join(
+            state, tracked, tracked.target(owner.pk, label_of(owner)), {spec.field.name: change}, owner
+        )
 
 
 def _objects(model: type[Model], keys: Collection[Any], instance: Model, using: str) -> dict[Any, Model]:
     found = {instance.pk: instance} if isinstance(instance, model) and instance.pk in keys else {}
-    found.update({item.pk: item for item in objects_of(model, "pk", [k for k in keys if k not in found], using)})
+    found.update(
+        {item.pk: item for item in objects_of(model, "pk", [k for k in keys if k not in found], using)}
+    )
     return found
 
 
@@ -135,7 +147,9 @@ class Unlinked:
         return self.spec.change([], references) if references else None
 
 
-def unlinked_by_deletion(rows: QuerySet[Any] | Sequence[Model], through_model: type[Model], using: str) -> Unlinked:
+def unlinked_by_deletion(
+    rows: QuerySet[Any] | Sequence[Model], through_model: type[Model], using: str
+) -> Unlinked:
     """Read what is about to be unlinked because one side is deleted: three queries a table."""
     _, spec = _fields[through_model]
     through = _Through.of(spec)
@@ -144,5 +158,7 @@ def unlinked_by_deletion(rows: QuerySet[Any] | Sequence[Model], through_model: t
     else:
         links = [(getattr(row, through.owner), getattr(row, through.other)) for row in rows]
     owners = {o.pk: o for o in objects_of(spec.field.model, "pk", [own for own, _ in links], using)}
-    others = {o.pk: o for o in objects_of(spec.field.related_model, "pk", [other for _, other in links], using)}
+    others = {
+        o.pk: o for o in objects_of(spec.field.related_model, "pk", [other for _, other in links], using)
+    }
     return Unlinked(spec, links, owners, others)

@@ -88,7 +88,9 @@ class Pending:
         made = self._savepoints.get(sid)
         if made is None:
             return
-        again = [e for e in self._written if e.tick < made and e.flushed_at is not None and e.flushed_at > made]
+        again = [
+            e for e in self._written if e.tick < made and e.flushed_at is not None and e.flushed_at > made
+        ]
         self._entries = sorted(
             [*again, *(e for e in self._entries if e.tick < made)], key=lambda entry: entry.tick
         )

@@ -37,7 +37,11 @@ def push(
 
 
 def push_or_join(
-    state: TransactionState, tracked: Tracked, target: Target, diff: Mapping[str, Change], instance: Model | None
+    state: TransactionState,
+    tracked: Tracked,
+    target: Target,
+    diff: Mapping[str, Change],
+    instance: Model | None,
 ) -> None:
     """Record a change of relations, as part of the event before it if that is the same object's, by the same actor.
 
@@ -62,7 +66,9 @@ def push_or_join(
 
 
 def _same_deed(event: Event, target: Target) -> bool:
-    return event.target is not None and event.target.key == target.key and event.action in ("create", "update")
+    return (
+        event.target is not None and event.target.key == target.key and event.action in ("create", "update")
+    )
 
 
 def _same_circumstances(one: Event, other: Event) -> bool:
@@ -85,6 +91,8 @@ def _join(earlier: Change | None, later: Change) -> Change:
     )
 
 
-def _without(references: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _without(
+    references: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
     keys = [other["pk"] for other in others]
     return [reference for reference in references if reference["pk"] not in keys]

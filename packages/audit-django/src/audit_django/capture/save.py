@@ -36,7 +36,9 @@ def install() -> None:
 
 
 @functools.wraps(_save_parents)
-def save_parents(self: Model, cls: type[Model], using: str, update_fields: Any, *args: Any, **kwargs: Any) -> Any:
+def save_parents(
+    self: Model, cls: type[Model], using: str, update_fields: Any, *args: Any, **kwargs: Any
+) -> Any:
     """Read a multi-table child's row before its parents are written."""
     if cls is not self._meta.concrete_model or not cls._meta.parents:
         return _save_parents(self, cls, using, update_fields, *args, **kwargs)
@@ -73,7 +75,7 @@ def save_table(
         return write()  # a parent's table: the event is the child's
     row = self._state.__dict__.pop(_BEFORE, None)
     tracked = registry.tracked(type(self))
-    if tracked is None:
+    if cls is None or tracked is None:
         return write()
     specs = _written(tracked, cls, update_fields, raw)
     if (not specs and update_fields) or capture_is_off():
@@ -107,7 +109,7 @@ def _may_exist(instance: Model, cls: type[Model], raw: bool, force_insert: Any, 
         raw
         or force_update
         or not instance._state.adding
-        or not all(field.has_default() or field.has_db_default() for field in cls._meta.pk_fields)  # type: ignore[attr-defined]
+        or not all(field.has_default() or field.has_db_default() for field in cls._meta.pk_fields)
     )
 
 

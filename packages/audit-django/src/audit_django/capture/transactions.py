@@ -34,7 +34,9 @@ class TransactionState:
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
         self.pending = Pending()
-        self._committed: list[RecordedEvent] | None = None  # until autocommit is back and who wants to know is told
+        self._committed: list[RecordedEvent] | None = (
+            None  # until autocommit is back and who wants to know is told
+        )
         self.holds_write_lock = False
         self._flushing = False
         self._wrapped = False
@@ -70,13 +72,20 @@ class TransactionState:
         best_effort = [*best_effort, *guard.losses_to_record(alias)]
         if best_effort:
             try:
-                with transaction.atomic(using=alias):  # the failed INSERT must not take the business rows along
+                with transaction.atomic(
+                    using=alias
+                ):  # the failed INSERT must not take the business rows along
                     outbox.append(best_effort)
             except DatabaseError as error:
                 guard.lost(best_effort, alias, error)
 
     def _flush_before_read(self, execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
-        if self.pending and not self._flushing and TABLE_PREFIX in str(sql) and not self.connection.needs_rollback:
+        if (
+            self.pending
+            and not self._flushing
+            and TABLE_PREFIX in str(sql)
+            and not self.connection.needs_rollback
+        ):
             self.flush()
         return execute(sql, params, many, context)
 
@@ -209,7 +218,9 @@ def install() -> None:
         finally:
             state.over()
 
-    def set_autocommit(call: Callable[[], Any], state: TransactionState, autocommit: bool, **kwargs: Any) -> None:
+    def set_autocommit(
+        call: Callable[[], Any], state: TransactionState, autocommit: bool, **kwargs: Any
+    ) -> None:
         if autocommit and state.pending:  # switching it on commits what is open
             state.before_commit()
             call()

@@ -18,7 +18,7 @@ def as_actor(source: Any) -> Actor | None:
 
     if isinstance(source, LazyObject):
         if source._wrapped is empty:
-            source._setup()  # type: ignore[no-untyped-call]
+            source._setup()
         source = source._wrapped
     if isinstance(source, AnonymousUser):
         return Actor(type="anonymous")

@@ -16,7 +16,9 @@ from audit_core.context import audit_context
 from audit_django.conf import AuditSettings, get_settings
 
 _REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,100}", re.ASCII)
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, section 3.2
+_TRACEPARENT = re.compile(
+    r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"
+)  # W3C Trace Context, section 3.2
 MAX_USER_AGENT_CHARACTERS = 500
 MAX_PATH_CHARACTERS = 1000
 

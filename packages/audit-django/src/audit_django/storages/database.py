@@ -77,7 +77,9 @@ class DatabaseStorage:
         if connection.vendor not in SEARCHABLE_VENDORS:
             return [f"The audit trail does not know how to search text on {connection.vendor}."]
         if AuditEvent._meta.db_table not in connection.introspection.table_names():
-            return [f"The audit tables are missing on {self.using!r}: run `manage.py migrate --database {self.using}`."]
+            return [
+                f"The audit tables are missing on {self.using!r}: run `manage.py migrate --database {self.using}`."
+            ]
         return []
 
     def _rows(self) -> QuerySet[AuditEvent]:
@@ -119,7 +121,9 @@ class DatabaseStorage:
         }
         given = {lookup: value for lookup, value in conditions.items() if value is not None}
         for lookup, value in list(given.items()):
-            if lookup.endswith("__in") and len(value) == 1:  # an equality keeps the index's order for the rest
+            if (
+                lookup.endswith("__in") and len(value) == 1
+            ):  # an equality keeps the index's order for the rest
                 given[lookup.removesuffix("__in")] = given.pop(lookup)[0]
         if query.tenants is not None:
             given["tenant__in"] = [column_key(name, 100) for name in query.tenants]
@@ -130,7 +134,9 @@ class DatabaseStorage:
         ids = [row.event_id for row in rows]
         if not ids:
             return []
-        seqs = dict(LogEntry.objects.using(self.using).filter(event_id__in=ids).values_list("event_id", "seq"))
+        seqs = dict(
+            LogEntry.objects.using(self.using).filter(event_id__in=ids).values_list("event_id", "seq")
+        )
         summaries = dict(
             Summary.objects.using(self.using)
             .filter(event_id__in=ids, language=self.language)

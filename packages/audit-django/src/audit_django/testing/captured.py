@@ -42,7 +42,7 @@ class CapturedEvents(Sequence["Event"]):
     def matching(
         self, action: str | None = None, target: Any = None, *, changed: Sequence[str] | str | None = None
     ) -> list[Event]:
-        """The events of this ``action``, on this ``target`` (an object or a model), that changed these fields and maybe others."""
+        """The events of this ``action`` on this ``target`` (an object or a model) that changed at least these fields."""
         fields = {changed} if isinstance(changed, str) else set(changed or ())
         wanted = _key(target)
         return [
@@ -57,7 +57,9 @@ class CapturedEvents(Sequence["Event"]):
         """The only event that matches. Raises ``AssertionError`` listing what was recorded when there is not exactly one."""
         found = self.matching(action, target, **kwargs)
         if len(found) != 1:
-            raise AssertionError(f"{len(found)} events match {_asked(action, target, kwargs)}.\n{self.describe()}")
+            raise AssertionError(
+                f"{len(found)} events match {_asked(action, target, kwargs)}.\n{self.describe()}"
+            )
         return found[0]
 
     def assert_recorded(self, action: str | None = None, target: Any = None, **kwargs: Any) -> None:
@@ -113,9 +115,9 @@ def _asked(action: str | None, target: Any, kwargs: dict[str, Any]) -> str:
 def captured_events(using: str = "default") -> Generator[CapturedEvents]:
     """The events that the block records on this database alias.
 
-        with captured_events() as events:
-            policy.save()
-        assert events.one("update", policy).diff["status"].after == "approved"
+    with captured_events() as events:
+        policy.save()
+    assert events.one("update", policy).diff["status"].after == "approved"
     """
     events = CapturedEvents(using)
     yield events

@@ -1,0 +1,283 @@
+"""Who and from where: the middleware, actors, commands, logins."""
+
+import asyncio
+import re
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
+from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
+from django.contrib.auth import authenticate
+from django.contrib.auth.models import AnonymousUser, User
+from django.core.management import call_command
+from django.core.management.base import BaseCommand
+from django.http import HttpResponse
+from django.test import RequestFactory
+from testapp.models import Tag
+
+from audit_core.context import audit_context, current
+from audit_core.event import Actor
+from audit_django import record, with_reason
+from audit_django.conf import AuditSettings
+from audit_django.context.actor import as_actor
+from audit_django.context.middleware import AuditMiddleware, client_ip
+from audit_django.models import AuditEvent
+from audit_django.testing import captured_events
+
+pytestmark = pytest.mark.django_db
+
+REQUESTS = RequestFactory()
+
+
+@pytest.fixture
+def alice(db):
+    return User.objects.create_user(
+        "alice", "alice@example.com", "secret", first_name="Alice", last_name="Ames"
+    )
+
+
+def respond(act, request, **attributes):
+    """The response of a view that does ``act``, behind the middleware."""
+
+    def view(request):
+        act(request)
+        return HttpResponse()
+
+    for name, value in attributes.items():
+        setattr(request, name, value)
+    return AuditMiddleware(view)(request)
+
+
+def test_what_a_request_tells(alice):
+    request = REQUESTS.post(
+        "/policies/7/?token=abc",
+        headers={
+            "user-agent": "Mozilla/5.0",
+            "x-request-id": "req-42",
+            "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        },
+    )
+    with captured_events() as events:
+        response = respond(lambda request: Tag.objects.create(name="x"), request, user=alice)
+    event = events.one("create", Tag)
+    assert event.actor == Actor(
+        id=str(alice.pk), username="alice", email="alice@example.com", repr="Alice Ames"
+    )
+    assert event.context.to_dict() == {
+        "ip": "127.0.0.1",
+        "user_agent": "Mozilla/5.0",
+        "method": "POST",
+        "path": "/policies/7/",
+        "request_id": "req-42",
+        "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "source": "request",
+    }
+    assert response.headers["X-Request-ID"] == "req-42"
+
+
+@pytest.mark.parametrize("given", ["", "a b", "x" * 101, "<script>", "a\nb", "ä"])
+def test_a_request_id_that_is_none_is_made_anew(given):
+    request = REQUESTS.get("/")
+    request.META["HTTP_X_REQUEST_ID"] = given
+    response = respond(lambda request: None, request)
+    assert re.fullmatch("[0-9a-f]{32}", response.headers["X-Request-ID"])
+
+
+def test_the_session_is_a_keyed_hash(client, alice, settings):
+    settings.ROOT_URLCONF = __name__
+    client.force_login(alice)
+    with captured_events() as events:
+        client.get("/")
+    session = events.one("create", Tag).context.session
+    assert re.fullmatch("[0-9a-f]{16}", session)
+    assert session not in client.session.session_key
+
+
+def index(request):
+    Tag.objects.create(name="x")
+    return HttpResponse()
+
+
+def test_the_actor_may_be_known_only_later_33(alice):
+    """An API framework authenticates in the view."""
+
+    def view(request):
+        request.user = alice
+        Tag.objects.create(name="x")
+
+    with captured_events() as events:
+        respond(view, REQUESTS.get("/"), user=AnonymousUser())
+    assert events.one("create").actor.username == "alice"
+
+
+def test_an_anonymous_user():
+    with captured_events() as events:
+        respond(lambda request: Tag.objects.create(name="x"), REQUESTS.get("/"), user=AnonymousUser())
+    assert events.one("create").actor == Actor(type="anonymous")
+
+
+def test_nothing_stays_after_the_response_31():
+    respond(lambda request: None, REQUESTS.get("/"))
+    assert current().context.request_id is None
+    with pytest.raises(RuntimeError):
+        respond(lambda request: 1 / 0 if False else (_ for _ in ()).throw(RuntimeError()), REQUESTS.get("/"))
+    assert current().context.request_id is None
+
+
+def test_nested_contexts_restore_the_outer_one_31():
+    with audit_context(actor="alice", reason="outer", ticket="T-1"):
+        with audit_context(reason="inner"):
+            assert (current().actor, current().reason) == ("alice", "inner")
+        assert (current().reason, current().extra) == ("outer", {"ticket": "T-1"})
+    assert current().actor is None
+
+
+@with_reason("yearly renewal")
+def renew():
+    return Tag.objects.create(name="x")
+
+
+def test_a_reason_for_a_function():
+    with captured_events() as events:
+        renew()
+        renew()
+        Tag.objects.create(name="y")
+    assert [event.reason for event in events] == ["yearly renewal", "yearly renewal", None]
+
+
+def test_requests_in_one_event_loop_keep_their_own_actors_30():
+    """Ten requests at once, each giving way in the middle: no actor is mistaken for another."""
+    seen = {}
+
+    async def view(request):
+        for _ in range(3):
+            await asyncio.sleep(0)
+            assert current().actor().username == request.user.username
+        seen[request.user.username] = await sync_to_async(lambda: current().actor().username)()
+        return HttpResponse()
+
+    middleware = AuditMiddleware(view)
+    assert iscoroutinefunction(middleware)
+
+    async def main():
+        requests = []
+        for number in range(10):
+            request = REQUESTS.get("/")
+            request.user = SimpleNamespace(username=f"user-{number}")
+            requests.append(middleware(request))
+        await asyncio.gather(*requests)
+        assert current().actor is None
+
+    async_to_sync(main)()
+    assert seen == {f"user-{number}": f"user-{number}" for number in range(10)}
+
+
+def test_a_thread_starts_without_the_context_of_another_32():
+    with audit_context(actor="alice"), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lambda: current().actor).result() is None
+
+
+class TestClientAddress:
+    @staticmethod
+    def ip(remote, forwarded=None, trusted=()):
+        headers = {"x-forwarded-for": forwarded} if forwarded else {}
+        request = REQUESTS.get("/", headers=headers, REMOTE_ADDR=remote)
+        return client_ip(request, AuditSettings(trusted_proxies=trusted))
+
+    def test_nobody_is_believed_by_default_35(self):
+        assert self.ip("198.51.100.7", "10.0.0.1") == "198.51.100.7"
+
+    def test_a_trusted_proxy_is_35(self):
+        assert self.ip("10.0.0.2", "203.0.113.9", ["10.0.0.0/8"]) == "203.0.113.9"
+
+    def test_what_the_client_wrote_itself_is_not_35(self):
+        assert self.ip("10.0.0.2", "1.2.3.4, 203.0.113.9, 10.0.0.3", ["10.0.0.0/8"]) == "203.0.113.9"
+
+    def test_an_untrusted_peer_is_not_asked(self):
+        assert self.ip("198.51.100.7", "203.0.113.9", ["10.0.0.0/8"]) == "198.51.100.7"
+
+    def test_garbage_is_ignored(self):
+        assert self.ip("10.0.0.2", "<script>", ["10.0.0.0/8"]) == "10.0.0.2"
+        assert self.ip("", "203.0.113.9", ["10.0.0.0/8"]) is None
+
+    def test_ipv6(self):
+        assert self.ip("::ffff:10.0.0.2", "2001:db8::1", ["10.0.0.0/8"]) == "2001:db8::1"
+
+
+class TestActors:
+    def test_a_name_a_mapping_an_object(self):
+        assert as_actor("alice") == Actor(username="alice", repr="alice")
+        assert as_actor({"id": 42, "username": "alice"}) == Actor(id="42", username="alice")
+        assert as_actor(Actor(id="1")) == Actor(id="1")
+
+    def test_a_user_model_with_another_key_23(self):
+        user = User(pk=None, username="alice")
+        user.pk = "0190b2a4-0000-7000-8000-000000000000"
+        assert as_actor(user).id == "0190b2a4-0000-7000-8000-000000000000"
+
+    def test_the_resolver_of_the_settings(self, settings):
+        settings.AUDIT = {"ACTOR_RESOLVER": f"{__name__}.who"}
+        with captured_events() as events:
+            Tag.objects.create(name="x")
+            with audit_context(actor="bob"):
+                Tag.objects.create(name="y")
+        assert [event.actor.username for event in events] == ["resolved", "bob"]
+
+    def test_nobody(self):
+        with captured_events() as events:
+            Tag.objects.create(name="x")
+        assert events.one("create").actor is None
+
+
+def who():
+    return {"username": "resolved"}
+
+
+class TestLogins:
+    def test_login_and_logout(self, client, alice):
+        with captured_events() as events:
+            client.login(username="alice", password="secret")
+            client.logout()
+        assert [(event.category, event.action, event.actor.username) for event in events.matching(None)] == [
+            ("auth", "login", "alice"),
+            ("auth", "logout", "alice"),
+        ]
+
+    @pytest.mark.parametrize("username", ["mallory", "x" * 5000, "a\x00b", "<script>alert(1)</script>"])
+    def test_a_failed_login_with_any_name_36(self, username):
+        with captured_events() as events:
+            authenticate(username=username, password="wrong")
+        event = events.one("login_failed")
+        assert event.outcome == "failure"
+        assert event.actor == Actor(type="anonymous")
+        assert len(event.extra["username"]) <= 160
+        assert "wrong" not in AuditEvent.objects.latest("number").text
+
+
+class RenewPolicies(BaseCommand):
+    def handle(self, *args, **options):
+        record("renewed")
+
+
+class TestCommands:
+    def test_a_command_is_the_source_and_the_actor(self, monkeypatch):
+        monkeypatch.setattr(RenewPolicies, "__module__", "policies.management.commands.renew_policies")
+        with captured_events() as events:
+            call_command(RenewPolicies())
+        event = events.one("renewed")
+        assert event.actor == Actor(type="command", repr="renew_policies")
+        assert event.context.source == "command:renew_policies"
+
+    def test_who_runs_it_stays_the_actor(self):
+        with captured_events() as events, audit_context(actor="alice"):
+            call_command(RenewPolicies())
+        assert events.one("renewed").actor.username == "alice"
+
+
+def _urls():
+    from django.urls import path
+
+    return [path("", index)]
+
+
+urlpatterns = _urls()
