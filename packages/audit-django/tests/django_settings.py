@@ -1,5 +1,6 @@
 """Settings of the test runs. The database is chosen by AUDIT_TEST_DATABASE: sqlite (the default), postgres or mariadb."""
 
+import json
 import os
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -85,3 +86,5 @@ def database(kind: str, name: str) -> dict:
 
 _kind = os.environ.get("AUDIT_TEST_DATABASE", "sqlite")
 DATABASES = {"default": database(_kind, "default"), "other": database(_kind, "other")}
+if worker := os.environ.get("AUDIT_TEST_WORKER_DATABASE"):  # a process that a test starts on its own database
+    DATABASES["default"].update(json.loads(worker))

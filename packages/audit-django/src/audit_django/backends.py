@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Any
@@ -41,6 +42,16 @@ def sinks() -> Mapping[str, Any]:
     return {**found, **{name: stream(name) for name in settings.streams}}
 
 
+def configured() -> Mapping[str, Any]:
+    """Every backend of the settings, by where it is configured."""
+    settings = get_settings()
+    return {
+        **{f"STORAGES[{name!r}]": storage(name) for name in settings.storages},
+        **{f"STREAMS[{name!r}]": stream(name) for name in settings.streams},
+        "SUMMARIZER": summarizer(),
+    }
+
+
 def load() -> None:
     """Find every backend that the settings name, so that one that cannot be loaded stops the start and not the first event.
 
@@ -64,3 +75,5 @@ def _forget(*, setting: str, **kwargs: Any) -> None:
 
 
 setting_changed.connect(_forget)
+if hasattr(os, "register_at_fork"):  # clients are not shared with a child
+    os.register_at_fork(after_in_child=lambda: _forget(setting="AUDIT"))

@@ -23,7 +23,10 @@ AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
 
 @register()
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """``audit.E001`` to ``E009``: the settings themselves. ``E010``: a path that cannot be imported. ``E011``: a backend."""
+    """``audit.E001`` to ``E009``: the settings themselves. ``E010``: a path that cannot be imported. ``E011``: a backend.
+
+    ``E012``: a database that is none. ``W005``: a relay that is not there yet.
+    """
     result, problems = conf.read(getattr(settings, "AUDIT", {}))
     messages: list[CheckMessage] = [Error(p.message, hint=p.hint, id=p.id) for p in problems]
     if problems:
@@ -40,6 +43,11 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         backends.load()
     except ConfigurationError as error:
         messages.append(Error(str(error), id="audit.E011"))
+    if result.relay == "celery":
+        hint = "Run `manage.py audit relay` as a process of its own meanwhile."
+        messages.append(
+            Warning("AUDIT['RELAY'] = 'celery' does not nudge a task yet.", hint=hint, id="audit.W005")
+        )
     for alias in result.databases:
         if alias not in connections:
             hint = f"Name aliases of DATABASES: {', '.join(connections)}."

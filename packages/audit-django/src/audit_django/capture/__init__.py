@@ -13,12 +13,14 @@ def install() -> None:
 
     from audit_django.capture import delete, m2m, save, transactions
     from audit_django.context import commands
+    from audit_django.relay import inline
 
     transactions.install()
     save.install()
     delete.install()
     m2m.install()
     commands.install()
+    inline.install()
     if apps.is_installed("django.contrib.auth"):
         from audit_django.capture import auth
 

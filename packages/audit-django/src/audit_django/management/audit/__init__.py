@@ -1,0 +1,1 @@
+"""The sub-commands of ``manage.py audit``, one module each: ``add_arguments(parser)`` and ``run(command, options)``."""
