@@ -89,6 +89,57 @@ def test_no_event_no_change_in_a_transaction_2(no_event_table):
     assert not Tag.objects.exists()
 
 
+@pytest.fixture
+def disk_full():
+    """No room for another event: for real on SQLite, with the server's own error number elsewhere."""
+    table = AuditEvent._meta.db_table
+    Tag.objects.create(name="so that no table is empty")
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA page_count")
+            cursor.execute(f"PRAGMA max_page_count = {cursor.fetchone()[0] + 8}")
+            yield
+            cursor.execute("PRAGMA max_page_count = 1073741823")
+            return
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                "CREATE FUNCTION disk_full() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$ BEGIN RAISE 'No space left on device' USING ERRCODE = 'disk_full'; END $$"
+            )
+            cursor.execute(
+                f"CREATE TRIGGER full_disk BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION disk_full()"
+            )
+        else:
+            cursor.execute(
+                f"CREATE TRIGGER full_disk BEFORE INSERT ON {table} FOR EACH ROW "
+                "SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1021, MESSAGE_TEXT = 'Disk full'"
+            )
+    yield
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("DROP FUNCTION disk_full CASCADE")
+        else:
+            cursor.execute("DROP TRIGGER full_disk")
+
+
+def test_no_event_no_change_when_the_disk_is_full_2(disk_full):
+    saved = Tag.objects.count()
+    with pytest.raises(EventNotWritten, match="so the change was not saved either") as caught:
+        for _ in range(50):  # SQLite's file has a little room left
+            Tag.objects.create(name="x" * 50)
+            saved += 1
+            if connection.vendor == "sqlite":
+                record("padding", extra={"text": "x" * 3000})
+    assert "full" in str(caught.value) or "space" in str(caught.value)
+    assert connection.get_autocommit()
+    events = AuditEvent.objects.filter(action="create")
+    assert Tag.objects.count() == events.count() == OutboxEntry.objects.count() - _padding() == saved
+
+
+def _padding():
+    return AuditEvent.objects.filter(action="padding").count()
+
+
 def test_the_error_caught_inside_the_block_still_rolls_back_2():
     customer = Customer(name="x")
     with (

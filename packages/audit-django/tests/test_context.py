@@ -9,6 +9,7 @@ import pytest
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth.signals import user_login_failed
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 from django.http import HttpResponse
@@ -243,10 +244,18 @@ class TestLogins:
             ("auth", "logout", "alice"),
         ]
 
+    def test_a_failed_login_without_a_request_36(self):
+        with captured_events() as events:
+            assert authenticate(username="mallory", password="wrong") is None
+        assert events.one("login_failed").extra == {"username": "mallory"}
+
     @pytest.mark.parametrize("username", ["mallory", "x" * 5000, "a\x00b", "<script>alert(1)</script>"])
     def test_a_failed_login_with_any_name_36(self, username):
+        # Sent as `authenticate()` does, which cannot even look up a name with NUL on PostgreSQL.
         with captured_events() as events:
-            authenticate(username=username, password="wrong")
+            user_login_failed.send(
+                sender=__name__, credentials={"username": username, "password": "wrong"}, request=None
+            )
         event = events.one("login_failed")
         assert event.outcome == "failure"
         assert event.actor == Actor(type="anonymous")

@@ -104,13 +104,15 @@ def test_plugins_are_told_after_the_commit():
         def audit_event_recorded(self, event):
             told.append((event.event.target.repr, connection.in_atomic_block))
 
-    with override_plugin_manager(PluginManager(entry_points=[], plugins={"mine": Plugin()})):
-        with transaction.atomic():
-            Tag.objects.create(name="x")
-            with pytest.raises(RuntimeError), transaction.atomic():
-                Tag.objects.create(name="lost")
-                raise RuntimeError
-            assert told == []
+    with (
+        override_plugin_manager(PluginManager(entry_points=[], plugins={"mine": Plugin()})),
+        transaction.atomic(),
+    ):
+        Tag.objects.create(name="x")
+        with pytest.raises(RuntimeError), transaction.atomic():
+            Tag.objects.create(name="lost")
+            raise RuntimeError
+        assert told == []
     assert told == [("x", False)]
 
 

@@ -208,7 +208,9 @@ def format_timestamp(moment: datetime) -> str:
     Raises ``ValueError`` for a naive datetime.
     """
     if moment.tzinfo is None:
-        raise ValueError(f"{moment!r} has no time zone: an event's time must be aware (use datetime.now(UTC)).")
+        raise ValueError(
+            f"{moment!r} has no time zone: an event's time must be aware (use datetime.now(UTC))."
+        )
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 

@@ -138,4 +138,3 @@ def _safe(part: Any) -> Any:
     if not changed:
         return part
     return type(part)(**{name: changed.get(name, getattr(part, name)) for name in part.__dataclass_fields__})
-

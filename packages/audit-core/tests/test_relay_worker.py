@@ -1,0 +1,158 @@
+"""The worker: threads, wake-ups, an orderly stop."""
+
+import threading
+import time
+
+import pytest
+
+from audit_core.memory import MemoryDatabase
+from audit_core.relay import Relay, RelaySettings, Worker
+from audit_core.storages.memory import MemoryStorage
+from audit_core.testing import make_event, make_events
+
+SETTINGS = RelaySettings(idle_min_seconds=0.005, idle_max_seconds=0.02, stop_seconds=5, batch_size=10)
+
+
+class Running:
+    """A worker in a thread of its own for the length of a block."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.stop = threading.Event()
+        self.orderly = None
+        self.error = None
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        try:
+            self.orderly = self.worker.run(self.stop)
+        except BaseException as error:
+            self.error = error
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info):
+        self.stop.set()
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+
+def eventually(condition, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.005)
+
+
+def test_it_delivers_what_is_appended_while_it_runs():
+    database, one, two = MemoryDatabase(), MemoryStorage(), MemoryStorage()
+    with Running(Worker(Relay(database.log, {"one": one, "two": two}, settings=SETTINGS))) as running:
+        for n in range(30):
+            database.outbox.append(make_events(3, first_seq=None))
+            if n % 10 == 0:
+                time.sleep(0.05)  # long enough to be found idle
+        eventually(lambda: len(one) == len(two) == 90)
+    assert running.orderly is True
+    assert [event.seq for event in one.events] == list(range(1, 91))
+    assert {cursor.owner for cursor in database.log.cursors()} == {None}
+
+
+def test_a_sink_that_hangs_delays_no_other_and_no_stop():
+    class Hanging(MemoryStorage):
+        def write(self, events):
+            release.wait(30)
+
+    release = threading.Event()
+    database, quick = MemoryDatabase(), MemoryStorage()
+    settings = RelaySettings(idle_min_seconds=0.005, idle_max_seconds=0.02, stop_seconds=0.1)
+    worker = Worker(Relay(database.log, {"hanging": Hanging(), "quick": quick}, settings=settings))
+    with Running(worker) as running:
+        database.outbox.append([make_event()])
+        eventually(lambda: len(quick) == 1)
+        database.outbox.append([make_event()])
+        eventually(lambda: len(quick) == 2)
+    assert running.orderly is False
+    assert database.log.cursor("hanging").seq == 0
+    release.set()
+
+
+def test_wake_ends_the_pause():
+    settings = RelaySettings(idle_min_seconds=60, idle_max_seconds=60)
+    database, sink = MemoryDatabase(), MemoryStorage()
+    passes = []
+    worker = Worker(Relay(database.log, {"sink": sink}, settings=settings), on_report=passes.append)
+    with Running(worker):
+        eventually(lambda: len(passes) >= 2)
+        database.outbox.append([make_event()])
+        worker.wake()
+        eventually(lambda: len(sink) == 1)
+
+
+def test_connections_are_released_by_each_thread_before_it_waits_and_when_it_ends():
+    released = []
+    worker = Worker(
+        Relay(MemoryDatabase().log, {"sink": MemoryStorage()}, settings=SETTINGS),
+        release_connections=lambda: released.append(threading.current_thread().name),
+    )
+    with Running(worker):
+        eventually(lambda: {"audit-relay-log", "audit-relay-sink"} <= set(released))
+        before = len(released)
+    assert len(released) > before
+    assert set(released) == {"audit-relay-log", "audit-relay-sink"}
+
+
+def test_it_survives_a_database_that_is_gone_for_a_while():
+    database, sink = MemoryDatabase(), MemoryStorage()
+    cursors, unsequenced = database.log.cursors, database.log.unsequenced
+
+    def gone():
+        raise ConnectionError("server closed the connection unexpectedly")
+
+    failures = []
+    worker = Worker(
+        Relay(database.log, {"sink": sink}, settings=SETTINGS),
+        on_report=lambda report: failures.extend(report.failures),
+    )
+    with Running(worker):
+        database.log.cursors = database.log.unsequenced = gone
+        database.outbox.append([make_event()])
+        eventually(lambda: {failure.name for failure in failures} == {"log", "summaries", "sink"})
+        database.log.cursors, database.log.unsequenced = cursors, unsequenced
+        eventually(lambda: len(sink) == 1)
+
+
+def test_an_error_that_no_code_expects_ends_it():
+    class Impossible(BaseException):
+        pass
+
+    def probe(step):
+        raise Impossible
+
+    database = MemoryDatabase()
+    database.outbox.append([make_event()])
+    with Running(Worker(Relay(database.log, settings=SETTINGS, probe=probe))) as running:
+        eventually(lambda: running.error is not None)
+    assert isinstance(running.error, Impossible)
+
+
+@pytest.mark.parametrize("workers", [3])
+def test_rival_workers_share_the_work(workers):
+    database, sink = MemoryDatabase(), MemoryStorage()
+    relays = [Relay(database.log, {"sink": sink}, settings=SETTINGS) for _ in range(workers)]
+    running = [Running(Worker(relay)) for relay in relays]
+    for one in running:
+        one.__enter__()
+    writers = [
+        threading.Thread(target=lambda: [database.outbox.append(make_events(2)) for _ in range(25)])
+        for _ in range(4)
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    eventually(lambda: len(sink) == 200)
+    for one in running:
+        one.__exit__()
+    assert [event.seq for event in sink.events] == list(range(1, 201))
