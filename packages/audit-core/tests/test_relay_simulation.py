@@ -127,7 +127,7 @@ class Simulation:
 
     def run(self, number):
         self.running.append(number)
-        process, relay = self.workers[number]
+        _, relay = self.workers[number]
         try:
             if self.chance(0.2):
                 relay.retry(self.random.choice(SINKS))
@@ -236,6 +236,14 @@ def test_nothing_is_lost_doubled_or_reordered(first):
             pytest.fail(f"seed {seed}: {violation}")
 
 
+def counting(method, counts, key):
+    def call(*args):
+        counts[key] += 1
+        return method(*args)
+
+    return call
+
+
 def test_the_simulation_reaches_what_it_is_about():
     """Without this, a change of the probabilities could make the test above true of nothing."""
     seen = {"retried": 0, "parked": 0, "failures": 0, "takeovers": 0, "late": 0}
@@ -243,12 +251,7 @@ def test_the_simulation_reaches_what_it_is_about():
         simulation = Simulation(seed)
         log = simulation.database.log
         for method, key in (("unpark", "retried"), ("park", "parked"), ("fail", "failures")):
-
-            def counted(*args, original=getattr(log, method), key=key):
-                seen[key] += 1
-                return original(*args)
-
-            setattr(log, method, counted)
+            setattr(log, method, counting(getattr(log, method), seen, key))
         simulation.play()
         seen["takeovers"] += sum(cursor.epoch for cursor in log.cursors())
         seen["late"] += [e.id for e in log.read(0, 10_000)] != sorted(e.id for e in simulation.committed)

@@ -97,7 +97,7 @@ def test_the_fallback_fills_single_gaps(make):
 def test_a_provider_that_never_answers_is_left_behind(make):
     answered = threading.Event()
     provider = Provider(lambda events: answered.wait(30) and [])
-    database, relay, sink = make(provider, count=9, batch_size=3, summary_budget_seconds=0.05)
+    _, relay, sink = make(provider, count=9, batch_size=3, summary_budget_seconds=0.05)
     relay.run_once()  # three batches, one wait
     assert sentences(sink) == ["en: update"] * 9
     assert provider.calls == 1
@@ -159,7 +159,7 @@ def test_what_has_a_sentence_is_not_written_again(make):
 
 
 def test_sinks_wait_for_the_sentences(make):
-    database, relay, sink = make(Provider())
+    _, relay, sink = make(Provider())
     relay.run_once(only=["log", "sink"])
     assert len(sink) == 0
     relay.run_once(only=["summaries"])

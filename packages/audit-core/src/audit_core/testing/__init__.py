@@ -8,8 +8,7 @@ turned by hand.
         def storage(self):
             return MyStorage()
 
-Nothing here is imported before it is asked for: the suites need pytest, the strategies need Hypothesis, and
-the rest needs neither.
+Nothing here is imported before it is asked for: the suites need pytest, the rest does not.
 """
 
 from __future__ import annotations
@@ -20,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from audit_core.testing.clock import VirtualClock
+    from audit_core.testing.environment import LogEnvironment
     from audit_core.testing.events import make_event, make_events
-    from audit_core.testing.logs import LogContract, LogEnvironment, OutboxContract
+    from audit_core.testing.log import LogContract
+    from audit_core.testing.outbox import OutboxContract
     from audit_core.testing.search import SearchContract
     from audit_core.testing.storages import StorageContract
     from audit_core.testing.streams import StreamContract
@@ -41,9 +42,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "LogContract": "logs",
-    "LogEnvironment": "logs",
-    "OutboxContract": "logs",
+    "LogContract": "log",
+    "LogEnvironment": "environment",
+    "OutboxContract": "outbox",
     "SearchContract": "search",
     "StorageContract": "storages",
     "StreamContract": "streams",
@@ -55,7 +56,7 @@ _HOMES = {
 
 if "pytest" in sys.modules:
     # Without this a failing assertion of a suite would say nothing but "AssertionError".
-    _suites = sorted({f"{__name__}.{home}" for name, home in _HOMES.items() if name.endswith("Contract")})
+    _suites = [f"{__name__}.{home}" for home in {*_HOMES.values(), "leases", "pages"}]
     sys.modules["pytest"].register_assert_rewrite(*(name for name in _suites if name not in sys.modules))
 
 
