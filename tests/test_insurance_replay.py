@@ -8,49 +8,18 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+from tests.insurance_project import DEMO, Project
 from tests.replay import State, differences, replay
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parent.parent
-PROJECT = ROOT / "examples" / "insurance"
 DAYS = 9  # the shortest story in which all that happens once has something to happen to
-
-
-class Project:
-    """The example with a database and files of its own."""
-
-    def __init__(self, url: str | None, var: Path) -> None:
-        self.environment = {**os.environ, "INSURANCE_VAR": str(var), "DEBUG": "1", "PYTHONPATH": str(PROJECT)}
-        self.environment |= {"DJANGO_SETTINGS_MODULE": "config.settings", "PYTHONWARNINGS": "error"}
-        self.environment.pop("DATABASE_URL", None)
-        if url:
-            self.environment["DATABASE_URL"] = url
-
-    def run(self, *command: str | Path) -> str:
-        """What a Python script of the project prints. Fails the test with what it complained of."""
-        done = subprocess.run(
-            [sys.executable, *map(str, command)],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 0, f"{command[0]} ended with {done.returncode}:\n{done.stderr[-4000:]}"
-        return done.stdout
-
-    def snapshot(self) -> dict[str, Any]:
-        """The events and the tables."""
-        return json.loads(self.run(ROOT / "tests" / "replay.py"))
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +64,8 @@ def _execute_mariadb(url: str, statement: str) -> None:
 
 @pytest.fixture(scope="module")
 def project(database_url: str | None, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = Project(database_url, tmp_path_factory.mktemp("insurance"))
-    project.run(PROJECT / "demo.py", "--no-serve", "--days", str(DAYS))
+    project = Project(tmp_path_factory.mktemp("insurance"), database_url)
+    project.run(DEMO, "--no-serve", "--days", str(DAYS))
     return project
 
 
@@ -210,7 +179,7 @@ def test_a_changed_row_is_noticed(snapshot: dict[str, Any]) -> None:
 
 
 def test_a_second_start_changes_nothing(project: Project, snapshot: dict[str, Any]) -> None:
-    assert project.run(PROJECT / "demo.py", "--no-serve") == ""
+    assert project.run(DEMO, "--no-serve") == ""
     assert project.snapshot() == snapshot
 
 

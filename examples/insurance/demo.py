@@ -13,7 +13,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,8 +85,10 @@ def _port_problem(port: int) -> str | None:
         try:
             probe.bind((HOST, port))
         except (OSError, OverflowError) as error:
-            other = 8001 if port != 8001 else 8002
-            return f"Port {port} cannot be used: {error}. Choose another one, for example: make demo PORT={other}"
+            why, other = getattr(error, "strerror", None) or error, 8001 if port != 8001 else 8002
+            return (
+                f"Port {port} cannot be used: {why}. Choose another one, for example: make demo PORT={other}"
+            )
     return None
 
 
@@ -138,7 +140,7 @@ def make_history(days: int) -> None:
 
 
 @contextmanager
-def _progress(days: int) -> Iterator[object]:
+def _progress(days: int) -> Iterator[Callable[[int, int], object]]:
     """Something to look at: a bar on a terminal with rich, a line now and then without."""
     what = f"Two insurers work for {days} days"
     try:

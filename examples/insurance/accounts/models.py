@@ -47,7 +47,7 @@ class TenantOwned(models.Model):
 
     def get_audit_context(self) -> dict[str, Any]:
         """The tenant of the events about this object."""
-        return {"tenant": self.tenant_id}  # type: ignore[attr-defined]  every subclass has a tenant_field()
+        return {"tenant": self.tenant_id}  # type: ignore[attr-defined]  # every subclass has a tenant_field()
 
 
 class NumberSeries(models.Model):

@@ -11,8 +11,11 @@ from django.http import HttpRequest
 
 
 def tenant_of_request(request: HttpRequest) -> str | None:
-    """The insurer for whom somebody works: the tenant of what is recorded during the request."""
-    return getattr(request.user, "tenant_id", None)
+    """The insurer for whom somebody works: the tenant of what is recorded during the request.
+
+    The request of a test's ``force_login`` has no user.
+    """
+    return getattr(getattr(request, "user", None), "tenant_id", None)
 
 
 def tenants_of_user(user: Any) -> list[str] | None:
@@ -38,6 +41,26 @@ class TenantViewMixin(LoginRequiredMixin):
         if tenant is None:
             raise PermissionDenied("You work for no insurer, so nothing can be entered in its name.")
         return tenant
+
+
+class TenantAdminMixin:
+    """The same in the admin: the rows, and what can be chosen for their relations."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """The rows of the user's insurers."""
+        return visible(super().get_queryset(request), request.user)  # type: ignore[misc]
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """The choices of a relation, and of no other insurer."""
+        related = db_field.related_model
+        if (
+            related._meta.label == "accounts.Tenant"
+            and (tenants := tenants_of_user(request.user)) is not None
+        ):
+            kwargs["queryset"] = related.objects.filter(pk__in=tenants)
+        elif any(field.name == "tenant" for field in related._meta.fields):
+            kwargs["queryset"] = visible(related.objects.all(), request.user)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)  # type: ignore[misc]
 
 
 def visible(rows: QuerySet[Any], user: Any) -> QuerySet[Any]:

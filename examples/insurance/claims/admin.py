@@ -2,10 +2,11 @@
 
 from django.contrib import admin
 
+from accounts.tenancy import TenantAdminMixin
 from claims.models import Claim, Document
 
 
-class DocumentInline(admin.TabularInline):
+class DocumentInline(TenantAdminMixin, admin.TabularInline):
     """The documents, on the claim's page."""
 
     model = Document
@@ -13,7 +14,7 @@ class DocumentInline(admin.TabularInline):
 
 
 @admin.register(Claim)
-class ClaimAdmin(admin.ModelAdmin):
+class ClaimAdmin(TenantAdminMixin, admin.ModelAdmin):
     """Claims."""
 
     list_display = ("number", "tenant", "policy", "status", "handler", "settled_amount")

@@ -80,4 +80,4 @@ class Document(TenantOwned):
     @property
     def filename(self) -> str:
         """The name that people know the file by."""
-        return PurePosixPath(self.file.name).name
+        return PurePosixPath(self.file.name or "").name

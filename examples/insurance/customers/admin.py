@@ -2,17 +2,18 @@
 
 from django.contrib import admin
 
+from accounts.tenancy import TenantAdminMixin
 from customers.models import Customer, CustomerProfile
 
 
-class ProfileInline(admin.StackedInline):
+class ProfileInline(TenantAdminMixin, admin.StackedInline):
     """The profile, on the customer's page."""
 
     model = CustomerProfile
 
 
 @admin.register(Customer)
-class CustomerAdmin(admin.ModelAdmin):
+class CustomerAdmin(TenantAdminMixin, admin.ModelAdmin):
     """Customers."""
 
     list_display = ("name", "tenant", "email", "is_active")

@@ -6,7 +6,6 @@ import random
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
 from itertools import count
-from typing import Any
 
 import time_machine
 from django.core.management import call_command
@@ -40,7 +39,7 @@ LEAD = {
 SESSION = timedelta(days=5)  # then people log in again
 INTRUDER = ("203.0.113.9", "python-requests/2.32")
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], object]
 
 
 class Story:
@@ -57,7 +56,7 @@ class Story:
         self._administration = Administration(self._browsers["admin"])
         self._present: dict[str, datetime] = {}  # who has a session, since when
 
-    def tell(self, database: Callable[[], Any]) -> None:
+    def tell(self, database: Callable[[], object]) -> None:
         """Live through the days. ``database`` makes the tables: that is the first thing that happens."""
         first = datetime.combine(self._now.date() - timedelta(days=self._days - 1), time(7), UTC)
         with time_machine.travel(min(first, self._now - timedelta(hours=2)), tick=True) as clock:
@@ -80,9 +79,9 @@ class Story:
         latest = self._now - timedelta(minutes=1)
         return min(begin, latest - timedelta(minutes=90)), min(end, latest)
 
-    def _happenings(self, day: int, rng: random.Random) -> list[Callable[[], None]]:
+    def _happenings(self, day: int, rng: random.Random) -> list[Callable[[], object]]:
         is_last = day == self._days - 1
-        found: list[Callable[[], None]] = [lambda: call_command("expire_policies", stdout=_Silence())]
+        found: list[Callable[[], object]] = [lambda: call_command("expire_policies", stdout=_Silence())]
         found += [lambda: self._work(rng) for _ in range(32 if day == 0 else rng.randrange(15, 24))]
         if rng.random() < 0.35:
             found.insert(rng.randrange(1, len(found)), lambda: self._mistyped(rng))

@@ -2,11 +2,12 @@
 
 from django.contrib import admin
 
+from accounts.tenancy import TenantAdminMixin
 from policies.models import Policy, RiskClass, Tag
 
 
 @admin.register(Policy)
-class PolicyAdmin(admin.ModelAdmin):
+class PolicyAdmin(TenantAdminMixin, admin.ModelAdmin):
     """Policies."""
 
     list_display = ("number", "tenant", "customer", "status", "premium", "owner")
