@@ -10,6 +10,7 @@ from django.db import connections
 from django.db.models import Model, QuerySet
 
 from audit_core.diff import FIELD
+from audit_django.capture.transactions import take_write_lock
 from audit_django.fields import FieldSpec
 
 
@@ -32,6 +33,7 @@ def read(model: type[Model], pk: Any, specs: Sequence[FieldSpec], using: str, in
     old one's label is needed then. All columns are read for an instance that lacks some, because its label may need them.
     Custom managers are not asked, so what they hide is found.
     """
+    take_write_lock(using, model)
     rows: QuerySet[Any] = QuerySet(model=model, using=using).filter(pk=pk)
     joins = _joins(specs, using, instance)
     if joins or instance.get_deferred_fields():

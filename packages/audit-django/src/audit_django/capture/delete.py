@@ -21,7 +21,7 @@ from audit_django import registry
 from audit_django.capture import changes, guard, m2m
 from audit_django.capture.before import Row
 from audit_django.capture.push import push, push_or_join
-from audit_django.capture.transactions import TransactionState, joined
+from audit_django.capture.transactions import TransactionState, joined, take_write_lock
 from audit_django.fields import Tracked
 from audit_django.labels import BATCH, label_of
 from audit_django.recording import capture_is_off
@@ -209,6 +209,7 @@ def _rows(collector: Collector) -> Iterator[tuple[Tracked, Iterator[Model]]]:
 def _read(model: type[Model], group: Any, using: str) -> Iterator[Model]:
     """The rows of a queryset or of instances, locked in the order of their keys."""
     concrete = model._meta.concrete_model or model
+    take_write_lock(using, concrete)
     if isinstance(group, QuerySet) and group._result_cache is None:
         keys = list(group.order_by("pk").values_list("pk", flat=True))
     else:

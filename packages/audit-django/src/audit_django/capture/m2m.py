@@ -19,7 +19,7 @@ from audit_core.errors import ConfigurationError
 from audit_django import registry
 from audit_django.capture import guard
 from audit_django.capture.push import push_or_join
-from audit_django.capture.transactions import TransactionState, joined
+from audit_django.capture.transactions import TransactionState, joined, take_write_lock
 from audit_django.fields import M2MSpec, Tracked
 from audit_django.labels import label_of, objects_of
 from audit_django.recording import capture_is_off
@@ -153,6 +153,7 @@ def unlinked_by_deletion(
     """Read what is about to be unlinked because one side is deleted: three queries a table."""
     _, spec = _fields[through_model]
     through = _Through.of(spec)
+    take_write_lock(using, through_model)
     if isinstance(rows, QuerySet):
         links = through.links(rows)
     else:

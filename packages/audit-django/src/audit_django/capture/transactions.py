@@ -14,6 +14,7 @@ from typing import Any
 
 from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
 
 from audit_core.event import RecordedEvent
 from audit_core.plugins.manager import get_plugin_manager
@@ -148,25 +149,29 @@ def joined(using: str) -> Generator[TransactionState]:
     connection = connections[using]
     state = state_of(connection)
     if in_transaction(connection):
-        if connection.vendor == "sqlite":
-            _take_write_lock(state)
         yield state
     else:
         with _begin(connection), transaction.atomic(using=using):
+            state.holds_write_lock = True
             yield state
 
 
-def _take_write_lock(state: TransactionState) -> None:
-    """Make SQLite wait for the writer before us, as the write that follows would have.
+def take_write_lock(using: str, model: type[Model]) -> None:
+    """Make SQLite wait for the writer before us, as the write to ``model``'s table that comes next would have.
 
     Our read of the values before would otherwise turn a transaction that begins with a write into one that reads first, which
     fails at once with "database is locked" when another process writes in between. An UPDATE of nothing takes the lock.
     """
-    connection: Any = state.connection
-    if state.holds_write_lock or getattr(connection, "transaction_mode", None) not in (None, "DEFERRED"):
+    connection: Any = connections[using]
+    state = state_of(connection)
+    if connection.vendor != "sqlite" or state.holds_write_lock:
         return
-    with connection.wrap_database_errors:
-        connection.connection.execute(f"UPDATE {TABLE_PREFIX}cursor SET seq = seq WHERE 0")  # noqa: S608
+    if connection.transaction_mode in (None, "DEFERRED"):
+        table, column = map(
+            connection.ops.quote_name, (model._meta.db_table, model._meta.local_concrete_fields[0].column)
+        )
+        with connection.wrap_database_errors:
+            connection.connection.execute(f"UPDATE {table} SET {column} = {column} WHERE 0")  # noqa: S608
     state.holds_write_lock = True
 
 
