@@ -230,6 +230,10 @@ class TestActors:
         assert events.one("create").actor is None
 
 
+def tenant_of(request):
+    return f"tenant of {request.user.username}"
+
+
 def who():
     return {"username": "resolved"}
 
@@ -243,6 +247,13 @@ class TestLogins:
             ("auth", "login", "alice"),
             ("auth", "logout", "alice"),
         ]
+
+    def test_a_login_has_the_tenant_of_who_logs_in(self, client, alice, settings):
+        settings.AUDIT = {"TENANT_RESOLVER": f"{__name__}.tenant_of"}
+        with captured_events() as events:
+            client.force_login(alice)  # a bare request: the resolver is not asked
+            client.post("/audit/login/", {"username": "alice", "password": "secret"})
+        assert [event.tenant for event in events.matching("login")] == [None, "tenant of alice"]
 
     def test_a_failed_login_without_a_request_36(self):
         with captured_events() as events:

@@ -10,9 +10,12 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from audit_core.event import NO_CONTEXT, Actor, Context
+
+if TYPE_CHECKING:
+    from contextlib import _GeneratorContextManager
 
 ActorSource: TypeAlias = "Actor | str | Mapping[str, Any] | Callable[[], Any] | Any"
 """An actor, or what the recorder makes one of: a name, a mapping, a user object, or a callable asked when recording."""
@@ -69,7 +72,7 @@ def _merged(scope: Scope, values: Mapping[str, Any]) -> Scope:
     return replace(scope, **own)
 
 
-def with_reason(reason: str) -> Any:
+def with_reason(reason: str) -> _GeneratorContextManager[Scope]:
     """Give every event of the block or the decorated function this reason: ``@with_reason("yearly renewal")``."""
     return audit_context(reason=reason)
 

@@ -151,6 +151,6 @@ def _label(instance: Model, row: Row | None) -> str:
 
 
 def _decided_by_database(spec: FieldSpec, instance: Model, is_update: bool) -> bool:
-    if spec.field.generated:
-        return is_update or spec.attname not in instance.__dict__
-    return is_expression(instance.__dict__.get(spec.attname))
+    if spec.attname not in instance.__dict__:  # Django 6 takes away what it cannot read back
+        return True
+    return (spec.field.generated and is_update) or is_expression(instance.__dict__[spec.attname])

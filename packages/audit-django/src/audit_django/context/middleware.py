@@ -76,7 +76,8 @@ def request_context(request: HttpRequest) -> dict[str, Any]:
         "traceparent": traceparent if _TRACEPARENT.fullmatch(traceparent) else None,
         "source": "request",
     }
-    if resolve_tenant is not None:
+    # `force_login()` of a test and `login()` in a script come with a bare request that knows nobody.
+    if resolve_tenant is not None and hasattr(request, "user"):
         values["tenant"] = resolve_tenant(request)
     return values
 
