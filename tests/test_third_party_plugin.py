@@ -95,6 +95,7 @@ def environment(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party
 def test_it_is_discovered(environment):
     plugins = {plugin["name"]: plugin for plugin in json.loads(environment.audit("plugins", "--json"))}
     assert plugins.keys() == {"audit-core", "audit-storage-example"}
@@ -111,6 +112,7 @@ def test_it_is_discovered(environment):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party
 def test_it_can_be_configured_by_its_name(environment, tmp_path):
     (tmp_path / "audit.toml").write_text(
         '[storages.copy]\nbackend = "example"\noptions = { path = "audit.db" }\n'
@@ -126,6 +128,7 @@ def run_contract(environment, folder: Path, **variables: str):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party
 def test_it_passes_the_contract(environment, tmp_path):
     finished, output = run_contract(environment, tmp_path)
     assert finished.returncode == 0, output
@@ -134,6 +137,7 @@ def test_it_passes_the_contract(environment, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.third_party
 @pytest.mark.parametrize(
     ("right", "wrong", "caught_by"),
     [
