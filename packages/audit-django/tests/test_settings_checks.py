@@ -10,7 +10,9 @@ from audit_django import registry
 from audit_django.conf import get_settings
 from audit_django.registry import audited, history_types, register, tracked, tracked_models, unregister
 
-pytestmark = pytest.mark.django_db(databases=["default", "other"])  # Django 6 asks the databases what they can
+pytestmark = pytest.mark.django_db(
+    databases=["default", "other"]
+)  # Django 6 asks the databases what they can
 
 
 def found(**settings):

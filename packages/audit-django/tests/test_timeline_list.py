@@ -293,9 +293,12 @@ def test_the_first_page_takes_the_same_few_queries_whatever_it_shows(reader):
     ]
     record(*showcase(), *many_actors)
     full = queries(reader, "")
-    filtered = queries(reader, "?actor=1&model=testapp.Policy&action=update&range=30d&q=policy")
-    assert len(few) == len(full) == len(filtered) <= 8
-    assert len(empty) <= 8
+    filtered = queries(reader, "?actor=1&model=testapp.Policy&action=update&range=30d")
+    assert len(few) == len(full) == len(filtered) <= 7
+    assert len(empty) <= 7
+    # PostgreSQL looks for a word among the newest events first, and in the whole trail if that is not enough.
+    searched = queries(reader, "?actor=1&model=testapp.Policy&action=update&range=30d&q=policy")
+    assert len(searched) <= len(full) + (connection.vendor == "postgresql")
 
 
 def test_no_page_counts_or_scans_for_distinct_values(reader):
