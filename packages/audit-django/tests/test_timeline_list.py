@@ -296,9 +296,9 @@ def test_the_first_page_takes_the_same_few_queries_whatever_it_shows(reader):
     filtered = queries(reader, "?actor=1&model=testapp.Policy&action=update&range=30d")
     assert len(few) == len(full) == len(filtered) <= 7
     assert len(empty) <= 7
-    # PostgreSQL looks for a word among the newest events first, and in the whole trail if that is not enough.
+    # A word is looked for among the newest events first, and in the whole trail if that is not enough.
     searched = queries(reader, "?actor=1&model=testapp.Policy&action=update&range=30d&q=policy")
-    assert len(searched) <= len(full) + (connection.vendor == "postgresql")
+    assert len(searched) <= len(full) + (connection.vendor != "sqlite")
 
 
 def test_no_page_counts_or_scans_for_distinct_values(reader):
@@ -307,7 +307,9 @@ def test_no_page_counts_or_scans_for_distinct_values(reader):
     for page in [*pages, f"events/{recorded[-1].id}/"]:
         for sql in queries(reader, page):
             if "audit_django_event" in sql:
-                assert not re.search(r"COUNT\(|DISTINCT|LIKE", sql, re.IGNORECASE), sql
+                assert not re.search(r"COUNT\(|DISTINCT", sql, re.IGNORECASE), sql
+                # MariaDB reads the newest few thousand rows by their words: within a range of the key, never the table.
+                assert "LIKE" not in sql or re.search(r"number.{1,3}> \(?SELECT MAX\(number\) - ", sql), sql
                 assert "LIMIT" in sql or "event_id" in sql, sql
 
 

@@ -39,6 +39,9 @@ class Words(Lookup):
     def _words(self) -> list[str]:
         return WORD.findall(self.rhs.lower())
 
+    def _innodb_words(self) -> list[str]:
+        return [w for w in self._words() if len(w) > 2 and w not in _INNODB_STOPWORDS]
+
     def as_sql(self, compiler: SQLCompiler, connection: Any) -> tuple[str, tuple[Any, ...]]:
         raise NotImplementedError(f"The audit trail cannot search text on {connection.vendor}.")
 
@@ -65,11 +68,30 @@ class Words(Lookup):
 
     def as_mysql(self, compiler: SQLCompiler, connection: Any) -> tuple[str, tuple[Any, ...]]:
         column, params = self.process_lhs(compiler, connection)
-        words = [w for w in self._words() if len(w) > 2 and w not in _INNODB_STOPWORDS]
+        words = self._innodb_words()
         if not words:
             return "0 = 1", ()
         query = " ".join([*(f'+"{w}"' for w in words[:-1]), f"+{words[-1]}*"])
         return f"MATCH({column}) AGAINST (%s IN BOOLEAN MODE)", (*params, query)
+
+
+@SearchField.register_lookup
+class WordsHere(Words):
+    """The same, found by reading the row: for a few rows that are known by another condition."""
+
+    lookup_name = "words_here"
+
+    def as_mysql(self, compiler: SQLCompiler, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        # A MATCH would ask the index for every row there is. The words hold nothing that LIKE could take for a pattern.
+        column, params = self.process_lhs(compiler, connection)
+        words = self._innodb_words()
+        if not words:
+            return "0 = 1", ()
+        patterns = [*(f"% {word} %" for word in words[:-1]), f"% {words[-1]}%"]
+        condition = f"CONCAT(' ', {column}, ' ') LIKE %s"
+        return " AND ".join([condition] * len(patterns)), tuple(
+            v for pattern in patterns for v in (*params, pattern)
+        )
 
 
 def field_token(name: str) -> str:

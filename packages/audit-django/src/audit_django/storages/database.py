@@ -7,7 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connections
-from django.db.models import F, Q, QuerySet, Subquery, Value
+from django.db.models import F, Q, QuerySet
+from django.db.models.expressions import RawSQL
 from django.utils.dateparse import parse_datetime
 
 from audit_core.event import RecordedEvent, format_timestamp
@@ -17,7 +18,7 @@ from audit_django.models import AuditEvent, LogEntry, Summary
 from audit_django.models.search import field_token
 from audit_django.outbox import column_key, insert, insert_events
 
-RECENT_ROWS = 5000  # read one by one, that takes PostgreSQL some ten milliseconds
+RECENT_ROWS = 5000  # read one by one, that takes some ten milliseconds
 SEARCHABLE_VENDORS = frozenset({"postgresql", "sqlite", "mysql"})
 
 
@@ -46,18 +47,15 @@ class DatabaseStorage:
         """See :class:`~audit_core.query.EventQuery`. A history and a text search come in the order of recording."""
         if query.tenants is not None and not query.tenants:
             return Page()
-        rows = self._matching(query)
         if query.newer:
             (number,) = decode_cursor(query.cursor or "", int)
-            return self._newer(rows.filter(number__gt=number), query)
+            return self._newer(self._matching(query).filter(number__gt=number), query)
         by_number = query.is_history or bool(query.text or query.field)
-        if query.cursor is not None:
-            rows = self._after(rows, query.cursor, by_number)
         if query.text or query.field:
-            found = self._found_by_words(rows, query)
+            found = self._by_words(query)
         else:
             order = ["-number"] if by_number else ["-occurred_at", "-number"]
-            found = list(rows.order_by(*order)[: query.limit + 1])
+            found = list(self._older(query, by_number).order_by(*order)[: query.limit + 1])
         page = found[: query.limit]
         next_cursor = _cursor(page[-1], by_number) if len(found) > query.limit else None
         newest = encode_cursor(max(row.number for row in page)) if page else None
@@ -97,21 +95,33 @@ class DatabaseStorage:
             found.sort(key=lambda row: (row.occurred_at, row.number), reverse=True)
         return Page(self._recorded(found), None, newest)
 
-    def _found_by_words(self, rows: QuerySet[AuditEvent], query: EventQuery) -> list[AuditEvent]:
+    def _by_words(self, query: EventQuery) -> list[AuditEvent]:
         """The newest that match, one more than a page holds.
 
-        PostgreSQL cannot know how rare a word is. A common one is soon found among the newest events; for a rare one the words'
-        own index must be asked, which the sum in the ordering makes it do: by the key it would read the whole table.
+        A common word is soon found among the newest events, read one by one; for a rare one the words' own index is asked.
+        SQLite's goes by number and does both. PostgreSQL cannot know which word is rare: the sum in the ordering keeps it from
+        reading the whole table by number. MariaDB's gives all that match, so for a common word it must not be asked.
         """
         wanted = query.limit + 1
-        if connections[self.using].vendor == "postgresql":
+        vendor = connections[self.using].vendor
+        if vendor != "sqlite":
+            # MIN and MAX of a key are constants to a planner: LIMIT 1 in a subquery is not.
+            after: Any = RawSQL(f"SELECT MAX(number) - {RECENT_ROWS} FROM {AuditEvent._meta.db_table}", ())  # noqa: S608, S611
             if query.cursor is not None:
-                start = Value(decode_cursor(query.cursor, int)[0])
-            else:
-                start = Subquery(self._rows().order_by("-number").values("number")[:1])
-            found = list(rows.filter(number__gt=start - RECENT_ROWS).order_by("-number")[:wanted])
-            return found if len(found) == wanted else list(rows.order_by((F("number") + 0).desc())[:wanted])
-        return list(rows.order_by("-number")[:wanted])
+                after = decode_cursor(query.cursor, int)[0] - RECENT_ROWS
+            recent = self._older(query, True, lookup="search__words_here").filter(number__gt=after)
+            found = list(recent.order_by("-number")[:wanted])
+            if len(found) == wanted:
+                return found
+        order = (F("number") + 0).desc() if vendor == "postgresql" else F("number").desc()
+        return list(self._older(query, True).order_by(order)[:wanted])
+
+    def _older(
+        self, query: EventQuery, by_number: bool, lookup: str = "search__words"
+    ) -> QuerySet[AuditEvent]:
+        """What matches, from the cursor on."""
+        rows = self._matching(query, lookup)
+        return rows if query.cursor is None else self._after(rows, query.cursor, by_number)
 
     def _after(self, rows: QuerySet[AuditEvent], cursor: str, by_number: bool) -> QuerySet[AuditEvent]:
         if by_number:
@@ -124,10 +134,10 @@ class DatabaseStorage:
         # The first condition is what the index is entered by; the second settles ties.
         return rows.filter(occurred_at__lte=moment).exclude(occurred_at=moment, number__gte=number)
 
-    def _matching(self, query: EventQuery) -> QuerySet[AuditEvent]:
+    def _matching(self, query: EventQuery, lookup: str = "search__words") -> QuerySet[AuditEvent]:
         rows = self._rows()
         if words := " ".join([*map(field_token, filter(None, [query.field])), query.text]).strip():
-            rows = rows.filter(search__words=words)
+            rows = rows.filter(**{lookup: words})
         conditions: dict[str, Any] = {
             "target_type__in": [column_key(name, 150) for name in query.target_types] or None,
             "target_id": column_key(query.target_id, 255),
