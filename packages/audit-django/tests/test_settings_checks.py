@@ -125,7 +125,7 @@ class TestRegistrations:
         assert tracked(Unaudited) is None
 
     def test_what_looks_sensitive_is(self, settings):
-        settings.AUDIT = {"MODELS": "all"}
+        settings.AUDIT = {"MODELS": "all", "SENSITIVE_PATTERN": ""}
         from django.contrib.auth.models import User
 
         [password] = [spec for spec in tracked(User).fields if spec.name == "password"]

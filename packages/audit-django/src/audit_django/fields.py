@@ -31,8 +31,8 @@ class FieldSpec:
         self.name = field.name
         self.attname = field.attname
         self.position = position
-        self.sensitive = sensitive
-        self.never_stored = "password" in field.name.lower()
+        self.never_stored = "password" in field.name.lower()  # whatever the settings say
+        self.sensitive = sensitive or self.never_stored
         self.role = role
         self.type = field.get_internal_type()
         self.relation = _relation(field)
