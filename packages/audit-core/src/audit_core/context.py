@@ -23,11 +23,14 @@ ActorSource: TypeAlias = "Actor | str | Mapping[str, Any] | Callable[[], Any] | 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What applies to every event recorded now. ``disabled`` is the reason why capture is off, or ``None``."""
+    """What applies to every event recorded now.
+
+    ``tenant`` may be a callable without arguments, asked when recording. ``disabled`` is what :func:`capture_off` was given.
+    """
 
     actor: ActorSource = None
     on_behalf_of: ActorSource = None
-    tenant: str | None = None
+    tenant: str | Callable[[], str | None] | None = None
     reason: str | None = None
     context: Context = NO_CONTEXT
     extra: Mapping[str, Any] = field(default_factory=dict)

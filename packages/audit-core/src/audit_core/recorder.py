@@ -67,7 +67,7 @@ class Recorder:
         """
         scope = current()
         merged = {**scope.extra, **(extra or {})}
-        tenant = tenant if tenant is not None else scope.tenant
+        tenant = tenant if tenant is not None else scope.tenant() if callable(scope.tenant) else scope.tenant
         reason = reason if reason is not None else scope.reason
         event = Event(
             id=uuid7(),
@@ -95,6 +95,10 @@ class Recorder:
             return plain(value, encode_unknown=self._hooks.encode_value)
         except EncodeError as error:
             raise EncodeError(f"extra[{key!r}]: {error}") from None
+
+    def actor(self, source: Any) -> Actor | None:
+        """The actor that ``source`` is now."""
+        return self._actor(source, resolve=False)
 
     def _actor(self, source: Any, *, resolve: bool) -> Actor | None:
         while callable(source) and not isinstance(source, type):

@@ -15,7 +15,7 @@ from audit_core.codec import plain
 from audit_core.diff import FIELD, FOREIGN_KEY, ONE_TO_ONE, Change
 from audit_core.event import Target
 from audit_django.conf import AuditSettings
-from audit_django.values import plain_value
+from audit_django.values import normalized, plain_value, writes_its_own_way
 
 if TYPE_CHECKING:
     from audit_django.registry import Options
@@ -36,6 +36,7 @@ class FieldSpec:
         self.role = role
         self.type = field.get_internal_type()
         self.relation = _relation(field)
+        self.reread = writes_its_own_way(field)
         self.language = language
         self.label = _label(field, language)
 
@@ -43,7 +44,10 @@ class FieldSpec:
     def choices(self) -> dict[Any, str]:
         """What people see for each stored value."""
         with translation.override(self.language):
-            return {plain(value): str(label) for value, label in self.field.flatchoices}
+            pairs = [
+                (plain(value), str(label)) for value, label in self.field.flatchoices if value is not None
+            ]
+        return {value: label for value, label in pairs if not isinstance(value, dict | list)}
 
     def change(self, before: Any, after: Any) -> Change:
         """The change from one plain value to another."""
@@ -109,16 +113,31 @@ class Tracked:
         """The target type: ``policies.Policy``."""
         return self.model._meta.label
 
+    def key_of(self, instance: Model) -> Any:
+        """The primary key of ``instance`` in the audited model, which may be the second of its parents."""
+        own = isinstance(instance, self.model) and instance._meta.concrete_model is not self.model
+        return getattr(instance, self.model._meta.pk.attname) if own else instance.pk
+
     def target(self, pk: Any, label: str | None) -> Target:
         """The target with this primary key and label."""
         return Target(
-            type=self.type, id=pk_text(pk), repr=label, kind=self.kind, kind_plural=self.kind_plural
+            type=self.type,
+            id=pk_text(self.model, pk),
+            repr=label,
+            kind=self.kind,
+            kind_plural=self.kind_plural,
         )
 
 
-def pk_text(pk: Any) -> str | None:
+def pk_text(model: type[Model], pk: Any) -> str | None:
     """A primary key as text; one of several columns as the JSON list of its values."""
-    value = plain(pk)
+    columns = model._meta.pk_fields
+    values = pk if len(columns) > 1 else [pk]
+    parts = [
+        plain_value(column, normalized(column, value))
+        for column, value in zip(columns, values or (), strict=False)
+    ]
+    value = parts if len(columns) > 1 and parts else parts[0] if parts else None
     if value is None or isinstance(value, str):
         return value
     from audit_core.codec import canonical
@@ -134,14 +153,15 @@ def build(model: type[Model], options: Options, settings: AuditSettings) -> Trac
         name.rpartition(".")[2] for name in excluded if name.lower().startswith(f"{meta.label_lower}.")
     }
     chosen = None if options.fields is None else set(options.fields)
-    pattern = settings.sensitive_names
+    from audit_django.registry import is_sensitive
+
     specs = []
     for position, field in enumerate(meta.concrete_fields):
         if field.primary_key or field.name in excluded or (chosen is not None and field.name not in chosen):
             continue
         if _links_to_parent(field):
             continue
-        sensitive = field.name in options.sensitive or bool(pattern and pattern.search(field.name))
+        sensitive = is_sensitive(field)
         role = "owner" if field.name in options.owner else _role(field)
         specs.append(FieldSpec(field, position, sensitive=sensitive, role=role, language=settings.language))
     m2m = [

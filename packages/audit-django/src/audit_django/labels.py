@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Model, QuerySet
 
 from audit_core.codec import canonical, safe_text
+from audit_core.privacy import MASK
 
 if TYPE_CHECKING:
     from audit_django.fields import FieldSpec
@@ -26,8 +27,25 @@ def label_of(instance: Model) -> str:
     except Exception as error:  # noqa: BLE001  it is the application's code
         logger.warning("str() of a %s failed, so its label is its key: %r", instance._meta.label, error)
         text = f"{instance._meta.verbose_name} {instance.pk}"
+    from audit_django.registry import secrets_of
+
+    for secret in secrets_of(instance):
+        text = text.replace(secret, MASK)
     text = safe_text(text)
     return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"
+
+
+def as_audited(model: type[Model], rows: dict[Any, Model], using: str) -> dict[Any, Model]:
+    """The same objects; those that are multi-table children audited under their own name as such."""
+    from audit_django.registry import audited_children
+
+    keys = {row.pk: key for key, row in rows.items() if type(row)._meta.concrete_model is model}
+    for child in audited_children(model):
+        link: Any = child._meta.get_ancestor_link(model)
+        attname = link.attname if link.model is child else "pk"  # a grandchild shares its parent's key
+        for found in objects_of(child, attname, list(keys), using):
+            rows[keys[getattr(found, model._meta.pk.attname)]] = found
+    return rows
 
 
 def objects_of(model: type[Model], attname: str, values: Collection[Any], using: str) -> Iterator[Model]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, overload
 
 from django.apps import apps
@@ -195,7 +195,53 @@ def _audited_model(model: type[Model]) -> type[Model] | None:
 
 
 def _options(model: type[Model]) -> Options:
-    return _registered.get(model._meta.label_lower) or Options()
+    options = _registered.get(model._meta.label_lower) or Options()
+    parents = [_registered.get(parent._meta.label_lower) for parent in model._meta.get_parent_list()]
+    above = [parent for parent in parents if parent is not None]
+    # A multi-table child has its parents' fields: what is secret or left out there is so here.
+    return replace(
+        options,
+        sensitive=[*options.sensitive, *(name for parent in above for name in parent.sensitive)],
+        exclude=[*options.exclude, *(name for parent in above for name in parent.exclude)],
+    )
+
+
+def is_sensitive(field: Any) -> bool:
+    """Whether the values of a field never leave the recorder: it, or what it refers to, is named so or declared so."""
+    pattern = get_settings().sensitive_names
+    if field.name in _options(field.model).sensitive or (pattern and pattern.search(field.name)):
+        return True
+    target = getattr(field, "target_field", None)
+    return target is not None and target is not field and is_sensitive(target)
+
+
+_secrets: dict[type[Model], Sequence[str]] = {}
+
+
+def secrets_of(instance: Model) -> list[str]:
+    """The sensitive values that ``instance`` holds, as text: labels must not show them."""
+    model = type(instance)
+    if model not in _secrets:
+        own = {name for m in model.__mro__ if hasattr(m, "_meta") for name in _options(m).sensitive}
+        _secrets[model] = [
+            field.attname
+            for field in model._meta.concrete_fields
+            if not field.is_relation and (field.name in own or is_sensitive(field))
+        ]
+    values = (instance.__dict__.get(name) for name in _secrets[model])
+    return sorted((str(v) for v in values if v not in (None, "")), key=len, reverse=True)
+
+
+_children: dict[type[Model], list[type[Model]]] = {}
+
+
+def audited_children(model: type[Model]) -> list[type[Model]]:
+    """The multi-table children that are audited under their own name, the deepest last."""
+    if model not in _children:
+        below = (m for m in apps.get_models() if model in m._meta.get_parent_list())
+        found = [m for m in below if (known := tracked(m)) is not None and known.model is m]
+        _children[model] = sorted(found, key=lambda m: len(m._meta.get_parent_list()))
+    return _children[model]
 
 
 def tracked_models() -> list[type[Model]]:
@@ -236,6 +282,13 @@ def problems() -> list[str]:
                 for name in getattr(options, option) or ()
                 if name not in known
             ]
+        keys = {field.name for field in meta.pk_fields}
+        found += [
+            f"register({meta.label!r}): sensitive names {name!r}, the primary key, which stands in every event as the "
+            "target's id. Do not audit the model, or give it another key."
+            for name in options.sensitive
+            if name in keys
+        ]
     return found
 
 
@@ -251,6 +304,8 @@ def _concrete(model: type[Model]) -> type[Model]:
 def forget(**kwargs: Any) -> None:
     """Make everything anew that was derived from options and settings."""
     _tracked.clear()
+    _secrets.clear()
+    _children.clear()
     if _discovered:
         for listener in _listeners:
             listener()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from types import SimpleNamespace
 from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.backends.utils import format_number
 from django.db.models import Field
 from django.db.models.fields.files import FieldFile
 from django.utils import timezone
@@ -34,12 +33,34 @@ def plain_value(field: Field[Any, Any], value: Any) -> Any:
             value, encode_unknown=get_plugin_manager().encode_value, max_bytes=get_settings().max_value_bytes
         )
     except EncodeError as error:
-        if type(field).value_to_string is not Field.value_to_string:
-            return plain(field.value_to_string(SimpleNamespace(**{field.attname: value})))  # type: ignore[arg-type]
+        for form in _forms(field, value):
+            try:
+                return plain(form(), max_bytes=get_settings().max_value_bytes)
+            except EncodeError:
+                continue
         raise EncodeError(f"{field.model._meta.label}.{field.name}: {error}") from None
 
 
-def normalized(field: Field[Any, Any], value: Any) -> Any:
+def _forms(field: Any, value: Any) -> list[Any]:
+    """Other forms of a value that has no JSON form: what serializers write, what the database is given."""
+    forms = [lambda: field.get_prep_value(value)]
+    if type(field).value_to_string is not Field.value_to_string:
+        forms.insert(0, lambda: field.value_to_string(SimpleNamespace(**{field.attname: value})))
+    return forms
+
+
+_WRITERS = ("pre_save", "get_prep_value", "get_db_prep_value", "get_db_prep_save")
+
+
+def writes_its_own_way(field: Any) -> bool:
+    """Whether a field that is not of ``django.db`` decides what the database is given."""
+    kinds = {type(field), type(getattr(field, "target_field", field))}
+    return any(
+        not getattr(kind, name).__module__.startswith("django.db.") for kind in kinds for name in _WRITERS
+    )
+
+
+def normalized(field: Field[Any, Any], value: Any, vendor: str = "") -> Any:
     """What the database will give back for ``value``: ``Decimal("0.00")`` for ``0``, an aware datetime for a naive one.
 
     A value that the field cannot read is left as it is: the database took it.
@@ -51,10 +72,15 @@ def normalized(field: Field[Any, Any], value: Any) -> Any:
     except (ValidationError, TypeError, ValueError):
         return value
     if isinstance(field, models.DecimalField) and isinstance(result, Decimal) and result.is_finite():
-        return Decimal(format_number(result, field.max_digits, field.decimal_places))  # type: ignore[arg-type]
+        places: int | None = field.decimal_places
+        if places is None:
+            return result
+        # Django rounds what it reads from SQLite to even; servers round away from zero.
+        rounding = ROUND_HALF_EVEN if vendor == "sqlite" else ROUND_HALF_UP
+        return result.quantize(Decimal(1).scaleb(-places), rounding, field.context)
     if isinstance(field, models.DateTimeField) and django_settings.USE_TZ and timezone.is_naive(result):
         return timezone.make_aware(result, timezone.get_default_timezone())
-    if isinstance(field, models.JSONField):
+    if isinstance(field, models.JSONField) and type(field).get_prep_value is models.JSONField.get_prep_value:
         return json.loads(json.dumps(result, cls=field.encoder), cls=field.decoder)
     return result
 

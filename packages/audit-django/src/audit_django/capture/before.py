@@ -21,12 +21,19 @@ class Row:
     ``whole`` is the row as an object, where all of its columns were read.
     """
 
-    values: Mapping[str, Any]
-    related: Mapping[str, Model] = field(default_factory=dict)
-    whole: Model | None = None
+    values: Mapping[str, Any] = field(repr=False)  # plaintext: keep it out of error reports
+    related: Mapping[str, Model] = field(default_factory=dict, repr=False)
+    whole: Model | None = field(default=None, repr=False)
 
 
-def read(model: type[Model], pk: Any, specs: Sequence[FieldSpec], using: str, instance: Model) -> Row | None:
+def read(
+    model: type[Model],
+    pk: Any,
+    specs: Sequence[FieldSpec],
+    using: str,
+    instance: Model,
+    partial: bool = False,
+) -> Row | None:
     """The row of this primary key, locked until the transaction ends; ``None`` when there is none. One SELECT.
 
     Relations whose object ``instance`` holds are joined: they are the ones that may have been set to another object, and the
@@ -35,17 +42,25 @@ def read(model: type[Model], pk: Any, specs: Sequence[FieldSpec], using: str, in
     """
     take_write_lock(using, model)
     rows: QuerySet[Any] = QuerySet(model=model, using=using).filter(pk=pk)
+    # The lock that the UPDATE itself takes: a stronger one would make inserts that refer to this row wait.
+    features = connections[using].features
+    no_key = features.has_select_for_no_key_update
     joins = _joins(specs, using, instance)
-    if joins or instance.get_deferred_fields():
-        features = connections[using].features
+    if joins or partial or instance.get_deferred_fields():
         of = ("self", *_parent_links(model)) if joins and features.has_select_for_update_of else ()
-        row = next(iter(rows.order_by().select_for_update(of=of).select_related(*joins or (None,))[:1]), None)
+        locked = rows.order_by().select_for_update(of=of, no_key=no_key)
+        row = next(iter(locked.select_related(*joins or (None,))[:1]), None)
+        if (
+            row is None and joins
+        ):  # or the object that a relation refers to is not there: then the join finds nothing
+            joins = []
+            row = next(iter(rows.order_by().select_for_update(no_key=no_key)[:1]), None)
         if row is None:
             return None
         values = {spec.attname: row.__dict__.get(spec.attname) for spec in specs}
         return Row(values, {name: getattr(row, name) for name in joins}, row)
     names = [spec.attname for spec in specs]
-    found = rows.order_by().select_for_update().values_list(*names)[:1]
+    found = rows.order_by().select_for_update(no_key=no_key).values_list(*names)[:1]
     for values in found:
         return Row(dict(zip(names, values, strict=True)))
     return None

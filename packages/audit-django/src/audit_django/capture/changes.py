@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.db import connections
 from django.db.models import Model
 
 from audit_core.codec import canonical
@@ -23,7 +24,7 @@ def created(
     specs: Sequence[FieldSpec], instance: Model, after: Mapping[str, Any], using: str
 ) -> dict[str, Change]:
     """The diff of a row that is new: every value that is not null."""
-    pairs = [(spec, None, _plain_after(spec, after[spec.attname])) for spec in specs]
+    pairs = [(spec, None, _plain_after(spec, after[spec.attname], using)) for spec in specs]
     return _changes([pair for pair in pairs if pair[2] is not None], _at_hand(specs, None, instance, using))
 
 
@@ -36,7 +37,7 @@ def updated(
         old, new = before.values[spec.attname], after[spec.attname]
         if type(old) is type(new) and (old is None or (type(old) in _SCALARS and old == new)):
             continue
-        plain_old, plain_new = spec.plain(old), _plain_after(spec, new)
+        plain_old, plain_new = spec.plain(old), _plain_after(spec, new, using)
         if not _same(plain_old, plain_new):
             pairs.append((spec, plain_old, plain_new))
     if not pairs:
@@ -59,8 +60,8 @@ def deleted(
     ]
 
 
-def _plain_after(spec: FieldSpec, value: Any) -> Any:
-    return spec.plain(normalized(spec.field, value))
+def _plain_after(spec: FieldSpec, value: Any, using: str) -> Any:
+    return spec.plain(normalized(spec.field, value, connections[using].vendor))
 
 
 def _same(old: Any, new: Any) -> bool:

@@ -14,7 +14,9 @@ from typing import Any
 
 from django.db.models import Model, QuerySet
 from django.db.models.deletion import Collector
+from django.db.models.signals import pre_delete
 
+from audit_core.context import audit_context, current
 from audit_core.diff import Change
 from audit_core.event import Target
 from audit_django import registry
@@ -23,8 +25,8 @@ from audit_django.capture.before import Row
 from audit_django.capture.push import push, push_or_join
 from audit_django.capture.transactions import TransactionState, joined, take_write_lock
 from audit_django.fields import Tracked
-from audit_django.labels import BATCH, label_of
-from audit_django.recording import capture_is_off
+from audit_django.labels import BATCH, as_audited, label_of
+from audit_django.recording import capture_is_off, get_recorder
 
 _delete = Collector.delete
 
@@ -43,11 +45,24 @@ def delete(self: Collector) -> Any:
     label, required = involved[0].type, any(tracked.required for tracked in involved)
     with joined(self.using) as state:
         plan = None
-        with guard.recording(self.using, label, required=required):
-            plan = _Plan.of(self)
+
+        def read() -> None:
+            nonlocal plan
+            with guard.recording(self.using, label, required=required):
+                plan = _Plan.of(self)
+
+        if any(pre_delete.has_listeners(model) for model in self.data):
+            # Handlers may change and delete rows themselves: read when the last of them has run.
+            def instances() -> Iterator[Any]:
+                yield from type(self).instances_with_model(self)
+                read()
+
+            self.instances_with_model = instances  # type: ignore[method-assign]
+        else:
+            read()
         result = _delete(self)
         if plan is not None:
-            with guard.recording(self.using, label, required=required):
+            with guard.recording(self.using, label, required=required), audit_context(**plan.who):
                 plan.record(state)
     return result
 
@@ -55,6 +70,11 @@ def delete(self: Collector) -> Any:
 def _involved(collector: Collector) -> Iterator[Tracked]:
     models = [*collector.data, *(rows.model for rows in collector.fast_deletes)]
     models += [relation.model for relation, _ in collector.field_updates]
+    models += [
+        child
+        for relation, _ in collector.field_updates
+        for child in registry.audited_children(relation.model)
+    ]
     for model in models:
         if (tracked := registry.tracked(model)) is not None:
             yield tracked
@@ -79,20 +99,27 @@ class _Plan:
     origin: type[Model] | None
     gone: list[_Change] = field(default_factory=list)
     changed: list[_Change] = field(default_factory=list)
+    who: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, collector: Collector) -> _Plan:
         using = collector.using
         origin = collector.origin
+        scope = current()
+        recorder = get_recorder()
         plan = cls(
             (origin.model if isinstance(origin, QuerySet) else type(origin)) if origin is not None else None
         )
+        # Now: Django takes the key from the instances that it deletes, and the actor may be one of them.
+        plan.who = {"actor": recorder.actor(scope.actor), "on_behalf_of": recorder.actor(scope.on_behalf_of)}
+        _pin(collector)
         unlinked = [m2m.unlinked_by_deletion(rows, model, using) for model, rows in _through_rows(collector)]
         rows_by_model = {tracked: list(rows) for tracked, rows in _rows(collector)}
         parts = _parts_of_children(rows_by_model)
+        going = {model._meta.concrete_model for model in collector.data}
         for tracked, rows in rows_by_model.items():
             plan._add_gone(
-                tracked, [row for row in rows if (type(row), row.pk) not in parts], unlinked, using
+                tracked, [row for row in rows if (type(row), row.pk) not in parts], unlinked, using, going
             )
         gone = {change.target.key for change in plan.gone}
         plan._add_detached(collector, gone)
@@ -100,26 +127,43 @@ class _Plan:
         return plan
 
     def _add_gone(
-        self, tracked: Tracked, rows: Sequence[Model], unlinked: Sequence[m2m.Unlinked], using: str
+        self,
+        tracked: Tracked,
+        rows: Sequence[Model],
+        unlinked: Sequence[m2m.Unlinked],
+        using: str,
+        going: set[Any],
     ) -> None:
         rows = [row for row in rows if tracked.condition is None or tracked.condition(row)]
-        values = [{spec.attname: row.__dict__.get(spec.attname) for spec in tracked.fields} for row in rows]
-        for row, diff in zip(rows, changes.deleted(tracked.fields, values, using), strict=True):
+        # With keep_parents the parents' rows and values stay.
+        specs = [
+            s
+            for s in tracked.fields
+            if s.field.model in going
+            or not issubclass(tracked.model, s.field.model)
+            or s.field.model is tracked.model
+        ]
+        values = [{spec.attname: row.__dict__.get(spec.attname) for spec in specs} for row in rows]
+        for row, diff in zip(rows, changes.deleted(specs, values, using), strict=True):
             for links in unlinked:
-                if isinstance(row, links.spec.field.model) and (change := links.change_for(row.pk)):
+                if isinstance(row, links.spec.field.model) and (change := links.change_of(row)):
                     diff[links.spec.field.name] = change
-            self.gone.append(_Change(tracked, row, tracked.target(row.pk, label_of(row)), diff))
+            self.gone.append(_Change(tracked, row, tracked.target(tracked.key_of(row), label_of(row)), diff))
 
     def _add_detached(self, collector: Collector, gone: set[Any]) -> None:
         """The objects whose relation is set to null, to a default or to something else."""
-        for (relation, value), groups in collector.field_updates.items():
-            tracked = registry.tracked(relation.model)
-            spec = next((s for s in tracked.fields if s.field == relation), None) if tracked else None
-            if tracked is None or spec is None:
+        updates: Any = collector.field_updates
+        for (relation, value), groups in updates.items():
+            if registry.tracked(relation.model) is None and not registry.audited_children(relation.model):
                 continue
-            after = {spec.attname: getattr(value, "pk", value)}
             for group in groups:
-                for row in _read(relation.model, group, collector.using):
+                found = {row.pk: row for row in _read(relation.model, group, collector.using)}
+                for row in as_audited(relation.model, found, collector.using).values():
+                    tracked = registry.tracked(type(row))
+                    spec = next((s for s in tracked.fields if s.field == relation), None) if tracked else None
+                    if tracked is None or spec is None:
+                        continue
+                    after = {spec.attname: getattr(value, relation.target_field.attname, value)}
                     target = tracked.target(row.pk, label_of(row))
                     before = Row({spec.attname: row.__dict__.get(spec.attname)})
                     diff = changes.updated([spec], None, before, after, collector.using)
@@ -185,10 +229,32 @@ class _Plan:
         }
 
 
+def _pin(collector: Any) -> None:
+    """Let fast deletes of audited rows delete the rows that are there now, locked, and no others."""
+    pinned: list[Any] = []
+    for rows in collector.fast_deletes:
+        if registry.tracked(rows.model) is None and not m2m.is_audited(rows.model):
+            pinned.append(rows)
+            continue
+        concrete = rows.model._meta.concrete_model
+        take_write_lock(collector.using, concrete)
+        keys = list(rows.order_by("pk").values_list("pk", flat=True))
+        for start in range(0, len(keys), BATCH):
+            found: QuerySet[Any] = QuerySet(model=concrete, using=collector.using)
+            found = found.filter(pk__in=keys[start : start + BATCH])
+            locked = list(found.order_by("pk").select_for_update())
+            part: QuerySet[Any] = QuerySet(model=rows.model, using=collector.using)
+            part = part.filter(pk__in=[row.pk for row in locked])
+            part._result_cache = locked
+            part._audit_locked = True  # type: ignore[attr-defined]
+            pinned.append(part)
+    collector.fast_deletes = pinned
+
+
 def _through_rows(collector: Collector) -> Iterator[tuple[type[Model], Any]]:
     for rows in collector.fast_deletes:
         if m2m.is_audited(rows.model):
-            yield rows.model, rows
+            yield rows.model, list(rows)
     for model, instances in collector.data.items():
         if m2m.is_audited(model):
             yield model, list(instances)
@@ -210,6 +276,9 @@ def _read(model: type[Model], group: Any, using: str) -> Iterator[Model]:
     """The rows of a queryset or of instances, locked in the order of their keys."""
     concrete = model._meta.concrete_model or model
     take_write_lock(using, concrete)
+    if isinstance(group, QuerySet) and getattr(group, "_audit_locked", False):
+        yield from group
+        return
     if isinstance(group, QuerySet) and group._result_cache is None:
         keys = list(group.order_by("pk").values_list("pk", flat=True))
     else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from django.db.models import Model, QuerySet
@@ -21,8 +22,9 @@ from audit_django.capture import guard
 from audit_django.capture.push import push_or_join
 from audit_django.capture.transactions import TransactionState, joined, take_write_lock
 from audit_django.fields import M2MSpec, Tracked
-from audit_django.labels import label_of, objects_of
+from audit_django.labels import as_audited, label_of, objects_of
 from audit_django.recording import capture_is_off
+from audit_django.values import plain_value
 
 Link = tuple[Any, Any]
 """The key of the object that declares the field, and that of the one it is linked to."""
@@ -57,13 +59,17 @@ class _Through:
     model: type[Model]
     owner: str
     other: str
+    owner_attname: str
+    other_attname: str
 
     @classmethod
     def of(cls, spec: M2MSpec) -> _Through:
         model = spec.field.remote_field.through
         names = spec.field.m2m_field_name(), spec.field.m2m_reverse_field_name()
-        owner, other = (model._meta.get_field(name).attname for name in names)
-        return cls(model, owner, other)
+        owner, other = (model._meta.get_field(name) for name in names)
+        return cls(
+            model, owner.attname, other.attname, owner.target_field.attname, other.target_field.attname
+        )
 
     def links(self, rows: QuerySet[Any]) -> list[Link]:
         return list(rows.order_by("pk").select_for_update().values_list(self.owner, self.other))
@@ -82,7 +88,9 @@ def _changed(
         return
     tracked, spec = _fields[sender]
     with guard.recording(using, tracked.type, required=tracked.required):
-        pairs = [(instance.pk, key) for key in sorted(pk_set, key=str)]
+        through = _Through.of(spec)
+        own_key = getattr(instance, through.other_attname if reverse else through.owner_attname)
+        pairs = [(own_key, key) for key in sorted(pk_set, key=str)]
         links: list[Link] = [(other, own) for own, other in pairs] if reverse else pairs
         if spec.field.remote_field.symmetrical:
             links = _both_ways(links)
@@ -98,28 +106,42 @@ def _record(
     state: TransactionState, spec: M2MSpec, links: Sequence[Link], instance: Model, using: str
 ) -> None:
     """One event for each object that declares the field."""
-    owners = _objects(spec.field.model, {owner for owner, _ in links}, instance, using)
-    others = _objects(spec.field.related_model, {other for _, other in links}, instance, using)
+    through = _Through.of(spec)
+    owners = _objects(spec.field.model, through.owner_attname, {owner for owner, _ in links}, instance, using)
+    owners = as_audited(spec.field.model, owners, using)
+    others = _objects(
+        spec.field.related_model, through.other_attname, {other for _, other in links}, instance, using
+    )
+    by_owner: dict[Any, list[Any]] = {}
+    for key, other in links:
+        by_owner.setdefault(key, []).append(other)
     for key, owner in owners.items():
         tracked = registry.tracked(type(owner))
         if tracked is None or (tracked.condition is not None and not tracked.condition(owner)):
             continue
-        change = spec.change([_reference(other, others) for own, other in links if own == key], [])
+        change = spec.change([_reference(other, others) for other in by_owner.get(key, ())], [])
         push_or_join(
             state, tracked, tracked.target(owner.pk, label_of(owner)), {spec.field.name: change}, owner
         )
 
 
-def _objects(model: type[Model], keys: Collection[Any], instance: Model, using: str) -> dict[Any, Model]:
-    found = {instance.pk: instance} if isinstance(instance, model) and instance.pk in keys else {}
-    found.update(
-        {item.pk: item for item in objects_of(model, "pk", [k for k in keys if k not in found], using)}
-    )
+def _objects(
+    model: type[Model], attname: str, keys: Collection[Any], instance: Model | None, using: str
+) -> dict[Any, Model]:
+    """The objects by what the through table refers to them with: the key, or another unique field (``to_field``)."""
+    found = {}
+    if instance is not None and isinstance(instance, model) and getattr(instance, attname) in keys:
+        found[getattr(instance, attname)] = instance
+    missing = [key for key in keys if key not in found]
+    found.update({getattr(item, attname): item for item in objects_of(model, attname, missing, using)})
     return found
 
 
 def _reference(key: Any, objects: dict[Any, Model]) -> dict[str, Any]:
-    return {"pk": plain(key), "repr": label_of(objects[key]) if key in objects else None}
+    if key not in objects:
+        return {"pk": plain(key), "repr": None}
+    item = objects[key]
+    return {"pk": plain_value(item._meta.pk, item.pk), "repr": label_of(item)}
 
 
 def is_audited(through: type[Model]) -> bool:
@@ -141,9 +163,20 @@ class Unlinked:
     owners: dict[Any, Model]
     others: dict[Any, Model]
 
+    @cached_property
+    def _by_owner(self) -> dict[Any, list[Any]]:
+        found: dict[Any, list[Any]] = {}
+        for owner, other in self.links:
+            found.setdefault(owner, []).append(other)
+        return found
+
+    def change_of(self, owner: Model) -> Any:
+        """The change of the field of ``owner``, if it has any."""
+        return self.change_for(getattr(owner, _Through.of(self.spec).owner_attname))
+
     def change_for(self, owner_key: Any) -> Any:
         """The change of the field of one owner; ``None`` when nothing of it is unlinked."""
-        references = [_reference(other, self.others) for owner, other in self.links if owner == owner_key]
+        references = [_reference(other, self.others) for other in self._by_owner.get(owner_key, ())]
         return self.spec.change([], references) if references else None
 
 
@@ -158,8 +191,9 @@ def unlinked_by_deletion(
         links = through.links(rows)
     else:
         links = [(getattr(row, through.owner), getattr(row, through.other)) for row in rows]
-    owners = {o.pk: o for o in objects_of(spec.field.model, "pk", [own for own, _ in links], using)}
-    others = {
-        o.pk: o for o in objects_of(spec.field.related_model, "pk", [other for _, other in links], using)
-    }
+    owners = _objects(spec.field.model, through.owner_attname, {own for own, _ in links}, None, using)
+    owners = as_audited(spec.field.model, owners, using)
+    others = _objects(
+        spec.field.related_model, through.other_attname, {other for _, other in links}, None, using
+    )
     return Unlinked(spec, links, owners, others)

@@ -77,13 +77,17 @@ def _same_circumstances(one: Event, other: Event) -> bool:
 
 
 def _says_something(change: Change) -> bool:
-    return change.relation != MANY_TO_MANY or bool(change.added or change.removed)
+    if change.relation == MANY_TO_MANY:
+        return bool(change.added or change.removed)
+    return bool(change.before != change.after)
 
 
 def _join(earlier: Change | None, later: Change) -> Change:
     """Both changes of one relation as one: what was added and then removed is neither."""
-    if earlier is None or later.relation != MANY_TO_MANY:
+    if earlier is None:
         return later
+    if later.relation != MANY_TO_MANY:
+        return replace(later, before=earlier.before)
     return replace(
         later,
         added=[*_without(earlier.added, later.removed), *_without(later.added, earlier.removed)],

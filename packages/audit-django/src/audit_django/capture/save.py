@@ -6,8 +6,9 @@ between the ``pre_save`` and ``post_save`` signals: handlers of the user run out
 
 from __future__ import annotations
 
+import copy
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import router
@@ -44,10 +45,16 @@ def save_parents(
         return _save_parents(self, cls, using, update_fields, *args, **kwargs)
     tracked = registry.tracked(type(self))
     specs = _written(tracked, cls, update_fields, raw=False) if tracked else ()
+    if tracked is not None and self.pk is None:  # Django takes the key of the parent: Restaurant(id=…)
+        for parent, link in cls._meta.parents.items():
+            if link is not None and link.primary_key:
+                setattr(self, link.attname, getattr(self, parent._meta.pk.attname))
     if tracked is None or not specs or not self._is_pk_set(cls._meta):  # type: ignore[attr-defined]
         return _save_parents(self, cls, using, update_fields, *args, **kwargs)
     with joined(using):  # save_base has begun a transaction
-        row = database.read(tracked.model, self.pk, specs, using, self)
+        row = database.read(
+            tracked.model, tracked.key_of(self), specs, using, self, update_fields is not None
+        )
     setattr(self._state, _BEFORE, row)
     try:
         return _save_parents(self, cls, using, update_fields, *args, **kwargs)
@@ -83,10 +90,12 @@ def save_table(
     using = using or router.db_for_write(type(self), instance=self)
     with joined(using) as state:
         if row is None and _may_exist(self, cls, raw, force_insert, force_update):
-            row = database.read(tracked.model, self.pk, specs, using, self)
+            row = database.read(
+                tracked.model, tracked.key_of(self), specs, using, self, update_fields is not None
+            )
         is_update = write()
         with guard.recording(using, tracked.type, required=tracked.required):
-            _record(state, tracked, specs, self, row, bool(is_update), using)
+            _record(state, tracked, specs, self, row, bool(is_update), using, update_fields)
     return is_update
 
 
@@ -121,13 +130,14 @@ def _record(
     row: Row | None,
     is_update: bool,
     using: str,
+    update_fields: Any,
 ) -> None:
     if tracked.condition is not None and not tracked.condition(instance):
         return
     after = {spec.attname: instance.__dict__.get(spec.attname) for spec in specs}
     unknown = [spec for spec in specs if _decided_by_database(spec, instance, is_update)]
     if unknown:
-        after.update(database.reread(tracked.model, instance.pk, unknown, using))
+        after.update(database.reread(tracked.model, tracked.key_of(instance), unknown, using))
     if is_update and row is not None:
         diff = changes.updated(specs, instance, row, after, using)
         if not diff:
@@ -136,21 +146,34 @@ def _record(
     else:
         diff = changes.created(specs, instance, after, using)
         action = "create"
-    push(state, tracked, action, tracked.target(instance.pk, _label(instance, row)), diff, instance=instance)
+    push(
+        state,
+        tracked,
+        action,
+        tracked.target(tracked.key_of(instance), _label(instance, row, after, update_fields)),
+        diff,
+        instance=instance,
+    )
 
 
-def _label(instance: Model, row: Row | None) -> str:
-    """The label as it is now, without the query that ``str()`` of an instance with deferred fields would run."""
-    deferred = instance.get_deferred_fields() if row is not None and row.whole is not None else ()
-    if not deferred or row is None or row.whole is None:
+def _label(instance: Model, row: Row | None, after: Mapping[str, Any], update_fields: Any) -> str:
+    """The label of the row as it is now: with what was written, and not what the instance holds besides."""
+    if row is not None and row.whole is not None:
+        subject = row.whole
+    elif any(map(is_expression, instance.__dict__.values())):
+        subject = copy.copy(instance)
+    else:
         return label_of(instance)
-    for field in row.whole._meta.concrete_fields:
-        if field.attname not in deferred and field.attname in instance.__dict__:
-            setattr(row.whole, field.attname, instance.__dict__[field.attname])
-    return label_of(row.whole)
+    for field in subject._meta.concrete_fields:
+        is_written = update_fields is None or field.name in update_fields or field.attname in update_fields
+        if is_written and field.attname in instance.__dict__:
+            value = after.get(field.attname, instance.__dict__[field.attname])
+            if getattr(subject, field.attname) is not value:
+                setattr(subject, field.attname, value)
+    return label_of(subject)
 
 
 def _decided_by_database(spec: FieldSpec, instance: Model, is_update: bool) -> bool:
-    if spec.attname not in instance.__dict__:  # Django 6 takes away what it cannot read back
+    if spec.reread or spec.attname not in instance.__dict__:  # Django 6 takes away what it cannot read back
         return True
     return (spec.field.generated and is_update) or is_expression(instance.__dict__[spec.attname])

@@ -110,8 +110,11 @@ class TransactionState:
         self.holds_write_lock = False
         self._process = os.getpid()
         if self._wrapped:
-            self.connection.execute_wrappers.remove(self._flush_before_read)
             self._wrapped = False
+            if (
+                self._flush_before_read in self.connection.execute_wrappers
+            ):  # somebody may have emptied the list
+                self.connection.execute_wrappers.remove(self._flush_before_read)
 
     def forget_committed(self) -> None:
         """The COMMIT failed: nobody is told."""
@@ -148,8 +151,13 @@ def joined(using: str) -> Generator[TransactionState]:
     """
     connection = connections[using]
     state = state_of(connection)
-    if in_transaction(connection):
+    if connection.in_atomic_block:
         yield state
+    elif (
+        not connection.get_autocommit()
+    ):  # nothing would keep the caller from committing the row without its event
+        with transaction.atomic(using=using):
+            yield state
     else:
         with _begin(connection), transaction.atomic(using=using):
             state.holds_write_lock = True
@@ -168,7 +176,7 @@ def take_write_lock(using: str, model: type[Model]) -> None:
         return
     if connection.transaction_mode in (None, "DEFERRED"):
         table, column = map(
-            connection.ops.quote_name, (model._meta.db_table, model._meta.local_concrete_fields[0].column)
+            connection.ops.quote_name, (model._meta.db_table, model._meta.pk_fields[0].column)
         )
         with connection.wrap_database_errors:
             connection.connection.execute(f"UPDATE {table} SET {column} = {column} WHERE 0")  # noqa: S608
@@ -226,7 +234,7 @@ def install() -> None:
     def set_autocommit(
         call: Callable[[], Any], state: TransactionState, autocommit: bool, **kwargs: Any
     ) -> None:
-        if autocommit and state.pending:  # switching it on commits what is open
+        if autocommit and (state.pending or state.pending.wrote):  # switching it on commits what is open
             state.before_commit()
             call()
             state.over()

@@ -27,7 +27,7 @@ def as_actor(source: Any) -> Actor | None:
     email = getattr(source, source.get_email_field_name(), None)
     full_name = source.get_full_name() if hasattr(source, "get_full_name") else ""
     return Actor(
-        id=str(source.pk),
+        id=None if source.pk is None else str(source.pk),
         username=source.get_username(),
         email=email or None,
         repr=full_name or str(source),

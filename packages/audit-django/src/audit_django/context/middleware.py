@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 import re
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import cache
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -45,18 +46,50 @@ class AuditMiddleware:
         values = request_context(request)
         with audit_context(**values):
             response = self.get_response(request)
+        if response.streaming and getattr(response, "file_to_stream", None) is None:
+            response.streaming_content = _streamed(response, values)
         return self._mark(response, values)
 
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
         values = request_context(request)
         with audit_context(**values):
             response = await self.get_response(request)
+        if response.streaming and getattr(response, "file_to_stream", None) is None:
+            response.streaming_content = _streamed(response, values)
         return self._mark(response, values)
 
     @staticmethod
     def _mark(response: Any, values: dict[str, Any]) -> HttpResponseBase:
         response.headers.setdefault(get_settings().request_id_header, values["request_id"])
         return response  # type: ignore[no-any-return]
+
+
+def _streamed(response: Any, values: dict[str, Any]) -> Any:
+    """The content of a streaming response, which is made after the middleware has returned, in the request's context."""
+    content = response.streaming_content
+    return _async_chunks(content, values) if response.is_async else _chunks(content, values)
+
+
+def _chunks(content: Any, values: dict[str, Any]) -> Iterator[Any]:
+    iterator = iter(content)
+    while True:
+        with audit_context(**values):  # not around the yield: the variable would leak into the server's loop
+            try:
+                chunk = next(iterator)
+            except StopIteration:
+                return
+        yield chunk
+
+
+async def _async_chunks(content: Any, values: dict[str, Any]) -> AsyncIterator[Any]:
+    iterator = aiter(content)
+    while True:
+        with audit_context(**values):
+            try:
+                chunk = await anext(iterator)
+            except StopAsyncIteration:
+                return
+        yield chunk
 
 
 def request_context(request: HttpRequest) -> dict[str, Any]:
@@ -78,7 +111,8 @@ def request_context(request: HttpRequest) -> dict[str, Any]:
     }
     # `force_login()` of a test and `login()` in a script come with a bare request that knows nobody.
     if resolve_tenant is not None and hasattr(request, "user"):
-        values["tenant"] = resolve_tenant(request)
+        # Asked when something is recorded: the resolver may look at request.user, which an event loop must not load.
+        values["tenant"] = cache(lambda: resolve_tenant(request))
     return values
 
 

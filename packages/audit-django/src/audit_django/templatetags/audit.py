@@ -42,7 +42,7 @@ def audit_timeline(context: template.Context, instance: Model, limit: int = LIMI
     model = type(instance)._meta.concrete_model or type(instance)
     query = EventQuery(
         target_types=history_types(model),
-        target_id=pk_text(instance.pk),
+        target_id=pk_text(type(instance), instance.pk),
         tenants=get_settings().tenants_of(user),
         limit=limit,
     )
