@@ -27,6 +27,8 @@ BEFORE = ("database",)
 DEFAULT_EXCLUDED_MODELS = (
     "admin.LogEntry",
     "auth.Permission",
+    "authtoken.Token",  # of Django REST framework: its primary key is the secret
+    "authtoken.TokenProxy",
     "contenttypes.ContentType",
     "sessions.Session",
 )

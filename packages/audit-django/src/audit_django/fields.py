@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
     from audit_django.registry import Options
 
 
+def is_password(field: Any) -> bool:
+    """Whether a field's value is never kept in any form, whatever the settings say."""
+    return "password" in field.name.lower()
+
+
+logger = logging.getLogger("audit.capture")
+
+
 class FieldSpec:
     """One column that is audited."""
 
@@ -31,8 +40,8 @@ class FieldSpec:
         self.name = field.name
         self.attname = field.attname
         self.position = position
-        self.never_stored = "password" in field.name.lower()  # whatever the settings say
-        self.sensitive = sensitive or self.never_stored
+        self.never_stored = is_password(field)
+        self.sensitive = sensitive
         self.role = role
         self.type = field.get_internal_type()
         self.relation = _relation(field)
@@ -43,11 +52,14 @@ class FieldSpec:
     @cached_property
     def choices(self) -> dict[Any, str]:
         """What people see for each stored value."""
-        with translation.override(self.language):
-            pairs = [
-                (plain(value), str(label)) for value, label in self.field.flatchoices if value is not None
-            ]
-        return {value: label for value, label in pairs if not isinstance(value, dict | list)}
+        try:
+            with translation.override(self.language):
+                pairs = [(value, str(label)) for value, label in self.field.flatchoices if value is not None]
+            shown = [(self.plain(value), label) for value, label in pairs]
+        except Exception as error:  # noqa: BLE001  what people see is no reason to refuse a save
+            logger.warning("The choices of %s cannot be shown: %r", self.field, error)
+            return {}
+        return {value: label for value, label in shown if not isinstance(value, dict | list)}
 
     def change(self, before: Any, after: Any) -> Change:
         """The change from one plain value to another."""

@@ -15,7 +15,7 @@ from django.utils.module_loading import autodiscover_modules
 
 from audit_core.errors import ConfigurationError
 from audit_django.conf import BEFORE, ON_ERROR, get_settings
-from audit_django.fields import Tracked, build
+from audit_django.fields import Tracked, build, is_password
 
 _M = TypeVar("_M", bound=type[Model])
 
@@ -209,7 +209,8 @@ def _options(model: type[Model]) -> Options:
 def is_sensitive(field: Any) -> bool:
     """Whether the values of a field never leave the recorder: it, or what it refers to, is named so or declared so."""
     pattern = get_settings().sensitive_names
-    if field.name in _options(field.model).sensitive or (pattern and pattern.search(field.name)):
+    declared = field.name in _options(field.model).sensitive
+    if declared or is_password(field) or (pattern and pattern.search(field.name)):
         return True
     target = getattr(field, "target_field", None)
     return target is not None and target is not field and is_sensitive(target)
