@@ -12,7 +12,6 @@ from django.db import models
 from django.db.models import Field, Model
 from django.utils import translation
 
-from audit_core.codec import plain
 from audit_core.diff import FIELD, FOREIGN_KEY, ONE_TO_ONE, Change
 from audit_core.event import Target
 from audit_django.conf import AuditSettings

@@ -1,0 +1,83 @@
+"""The reference is complete: what the code has and a page lacks fails here."""
+
+import argparse
+import inspect
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from audit_core.diff import Change
+from audit_core.event import Actor, Context, Event, Target
+from audit_core.relay import RelaySettings
+from audit_django import checks, conf, record
+from audit_django.conf import AuditSettings
+from audit_django.management.commands.audit import SUBCOMMANDS
+from audit_django.registry import Options
+
+REFERENCE = Path(__file__).parents[3] / "docs/reference"
+pytestmark = pytest.mark.skipif(not REFERENCE.is_dir(), reason="this package stands alone, without the docs")
+
+
+def page(name):
+    return (REFERENCE / name).read_text()
+
+
+def section(name, heading):
+    found = re.search(rf"^## {re.escape(heading)}$(.*?)(?=^## |\Z)", page(name), re.MULTILINE | re.DOTALL)
+    assert found, f"{name} has no section {heading!r}"
+    return found[1]
+
+
+@pytest.mark.parametrize("name", [field.name.upper() for field in fields(AuditSettings)])
+def test_every_setting_has_a_section(name):
+    assert len(section("settings.md", name).split()) > 4
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(RelaySettings)])
+def test_every_option_of_the_relay_has_a_row(name):
+    assert f"| `{name}` |" in section("settings.md", "RELAY_OPTIONS")
+
+
+def check_ids():
+    source = inspect.getsource(checks) + inspect.getsource(conf)
+    return sorted(set(re.findall(r'"(audit\.[EW]\d{3})"', source)))
+
+
+@pytest.mark.parametrize("id", check_ids())
+def test_every_check_has_a_row(id):
+    assert f"| `{id}` |" in page("checks.md")
+
+
+def test_no_check_is_described_that_is_not_there():
+    assert set(re.findall(r"`(audit\.[EW]\d{3})`", page("checks.md"))) == set(check_ids())
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_every_subcommand_and_its_options(name):
+    parser = argparse.ArgumentParser(add_help=False)
+    SUBCOMMANDS[name].add_arguments(parser)
+    text = section("commands.md", name)
+    for action in parser._actions:
+        assert f"| `{action.option_strings[0]}` |" in text
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Options)])
+def test_every_option_of_register(name):
+    assert f"| `{name}` |" in section("models-and-registration.md", "register")
+
+
+def test_record_is_described_as_it_is():
+    signature = re.search(
+        r"`record\((.*?)\)` records", section("models-and-registration.md", "record"), re.DOTALL
+    )
+    described = re.findall(r"(\w+)(?=[,=)]|$)", signature[1].replace('"', ""))
+    assert [name for name in inspect.signature(record).parameters if name not in described] == []
+
+
+@pytest.mark.parametrize("part", [Event, Actor, Target, Context, Change])
+def test_every_key_of_the_event(part):
+    text = section("event.md", part.__name__)
+    missing = [field.name for field in fields(part) if f"`{field.name}`" not in text]
+    assert missing == []
