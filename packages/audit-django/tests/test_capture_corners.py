@@ -5,8 +5,8 @@ from unittest import mock
 
 import pytest
 from cornerapp.models import (
-    Both,
     Boss,
+    Both,
     Club,
     Dangling,
     First,
