@@ -211,7 +211,7 @@ def format_timestamp(moment: datetime) -> str:
         raise ValueError(
             f"{moment!r} has no time zone: an event's time must be aware (use datetime.now(UTC))."
         )
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def parse_timestamp(text: str) -> datetime:
