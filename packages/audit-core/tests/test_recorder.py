@@ -94,9 +94,7 @@ class TestSeals:
         sealed = sealer.seal(value)
         assert is_sealed(sealed)
         assert sealed == sealer.seal(value)
-        assert sealed in sealer.lookup(value)
         assert sealed != Sealer(self.KEYS[1:]).seal(value)
-        assert Sealer(self.KEYS[1:]).seal(value) in sealer.lookup(value)
         assert len(sealed["sealed"]["mac"]) == 73
 
     def test_types_are_kept_apart(self):

@@ -58,7 +58,7 @@ def database(kind: str, name: str) -> dict:
         folder = os.environ.get("TMPDIR", "/tmp")
         return {
             "ENGINE": "django.db.backends.sqlite3",
-            "NAME": ":memory:",
+            "NAME": f"{folder}/audit_{os.getpid()}.sqlite3",  # never made; a live server shares what is in memory
             "TEST": {"NAME": f"{folder}/{test['NAME']}.sqlite3"},
             "OPTIONS": {"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF"},
         }

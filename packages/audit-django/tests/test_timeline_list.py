@@ -22,6 +22,7 @@ from timeline_data import (
     text,
 )
 
+from audit_core.diff import Change
 from audit_core.event import Actor, RecordedEvent, Target
 from audit_core.query import InvalidQuery
 from audit_django.models import AuditEvent
@@ -137,7 +138,7 @@ def test_text_that_could_mislead_is_made_harmless():
 
 @pytest.mark.parametrize(
     ("changes", "action", "more"),
-    [(1, "update", 0), (3, "update", 0), (9, "update", 6), (9, "delete", 0)],
+    [(1, "update", 0), (3, "update", 0), (9, "update", 7), (9, "delete", 0)],
 )
 def test_fields_that_the_sentence_does_not_name_are_counted(changes, action, more):
     fields = diff(*(text(f"field_{chr(97 + n)}", "x", "y", position=n) for n in range(changes)))
@@ -273,6 +274,23 @@ def test_an_older_page_does_not_poll(reader):
     record(*(event(ago=n * MINUTE) for n in range(60, 0, -1)))
     older = re.search(r'href="(\?cursor=[^"]+)" hx-get', reader.get(TIMELINE).text)[1]
     assert "audit:poll" not in reader.get(TIMELINE + older).text
+
+
+def test_what_a_sentence_tells_by_other_words_is_told():
+    alice = {"pk": 1, "repr": "Alice Ames"}
+    bob = {"pk": 2, "repr": "Bob Keller"}
+    moved = Change(field="owner", relation="foreign_key", role="owner", before=alice, after=bob)
+    tagged = Change(field="tags", relation="many_to_many", added=[{"pk": 1, "repr": "Critical"}])
+    shown = row(RecordedEvent.of(event(diff={"owner": moved, "tags": tagged})), Filters(), "")
+    assert "moved" in shown.sentence
+    assert "added the tag" in shown.sentence
+    assert shown.more == 0
+
+
+def test_the_number_of_more_fields_is_that_of_the_sentence():
+    fields = {f"f{n}": Change(field=f"f{n}", before=n, after=n + 1, position=n) for n in range(12)}
+    shown = row(RecordedEvent.of(event(diff=fields)), Filters(), "")
+    assert f"and {shown.more} more fields" in shown.sentence
 
 
 def queries(reader, address):

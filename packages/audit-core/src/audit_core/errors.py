@@ -52,7 +52,3 @@ class PartialWrite(AuditError):
 
 class LeaseLost(AuditError):
     """Another worker holds the lease now: stop, write nothing more, and let it go on."""
-
-
-class SealedValueError(AuditError):
-    """A sealed value cannot be opened: its key is missing, wrong or destroyed."""

@@ -45,10 +45,6 @@ class Sealer:
             return value
         return {"sealed": {"mac": self._mac(self._keys[0], value)} if self._keys else {}}
 
-    def lookup(self, value: Any) -> list[Any]:
-        """Every sealed form that ``value`` can have, under the newest key and the older ones."""
-        return [{"sealed": {"mac": self._mac(key, value)}} for key in self._keys]
-
     @staticmethod
     def _mac(key: bytes, value: Any) -> str:
         # The canonical text keeps 1 and "1" apart; the id tells which key to try.

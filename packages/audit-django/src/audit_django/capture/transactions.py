@@ -60,7 +60,7 @@ class TransactionState:
             required = [entry.recorded for entry in self.pending.entries() if entry.required]
             best_effort = [entry.recorded for entry in self.pending.entries() if not entry.required]
             self._write(required, best_effort)
-            self.pending.flushed(keep=get_plugin_manager().implements("audit_event_recorded"))
+            self.pending.flushed(keep=get_plugin_manager().wants_recorded_events)
         finally:
             self._flushing = False
 
@@ -135,11 +135,6 @@ def state_of(connection: BaseDatabaseWrapper) -> TransactionState:
     except AttributeError:
         state = connection._audit_state = TransactionState(connection)  # type: ignore[attr-defined]
         return state
-
-
-def in_transaction(connection: BaseDatabaseWrapper) -> bool:
-    """Whether a write now would not be committed at once."""
-    return connection.in_atomic_block or not connection.get_autocommit()
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import groupby
@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from audit_core.diff import FIELD, Change
 from audit_core.event import Actor, Category, Event, Outcome, RecordedEvent, Target
 from audit_core.summarizers import words
 from audit_core.summarizers.grammar import sentence as grammar_sentence
@@ -116,12 +117,25 @@ def hue(event: Event) -> str:
     return _HUES.get(Category(event.category), "access") if event.category in set(Category) else "access"
 
 
+_COUNTED = re.compile(r"\band ([\d,]+) more fields?\b")
+
+
 def _more(event: Event, sentence: str) -> int:
+    """How many changed fields the sentence does not tell of."""
     if event.action == "delete":  # the sentence says all: everything is gone
         return 0
-    said = sentence.casefold()
-    names = (change.name.casefold() for change in event.diff.values() if change.role != "automatic")
-    return sum(not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", said) for name in names)
+    if counted := _COUNTED.search(sentence):
+        return int(counted[1].replace(",", ""))
+    changes = (change for change in event.diff.values() if change.role != "automatic")
+    return sum(not _tells(sentence.casefold(), change) for change in changes)
+
+
+def _tells(sentence: str, change: Change) -> bool:
+    """By the field's name, or by what a relation leads to: "moved it to Carol", "added the tag Critical", "for Jane Doe"."""
+    references = [change.after, *change.added, *change.removed] if change.relation != FIELD else []
+    labels = [str(item.get("repr") or "") for item in references if isinstance(item, Mapping)]
+    words_said = [change.name, *filter(None, labels)]
+    return any(re.search(rf"(?<!\w){re.escape(said.casefold())}(?!\w)", sentence) for said in words_said)
 
 
 def linked(sentence: str, event: Event, filters: Filters, base: str | None) -> SafeString:
