@@ -1,8 +1,15 @@
-"""The Celery app: ``celery -A config worker --beat``. Only loaded when CELERY_BROKER_URL is set."""
+"""The Celery app, for tasks of the project's own. Only loaded when CELERY_BROKER_URL is set and Celery is installed."""
 
 import os
 
-from celery import Celery
+from django.core.exceptions import ImproperlyConfigured
+
+try:
+    from celery import Celery
+except ImportError as error:
+    raise ImproperlyConfigured(
+        "CELERY_BROKER_URL is set, but Celery is not installed: pip install celery."
+    ) from error
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 

@@ -743,3 +743,10 @@ def test_capture_that_was_switched_off() -> None:
 def test_events_that_could_not_be_written() -> None:
     lost = {"category": "system", "target": None, "extra": {"lost": {"policies.Policy": 3}, "count": 3}}
     assert said(action="events_lost", **lost) == "The audit trail lost 3 events that it could not write."
+
+
+def test_a_name_that_is_the_label_is_not_said_twice():
+    name = Change(field="name", field_type="CharField", after="Jane Doe", position=1)
+    jane = Target(type="customers.Customer", id="1", repr="Jane Doe", kind="customer")
+    recorded = make_event(action="create", actor=Actor(repr="Alice"), target=jane, diff={"name": name})
+    assert sentence(recorded.event) == "Alice created customer Jane Doe."

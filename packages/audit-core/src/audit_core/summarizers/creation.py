@@ -24,7 +24,7 @@ def said_on_create(changes: Iterable[Change], label: str, style: Style) -> tuple
             continue
         name = field_words(change, style)
         words = shown(change.after, change, style, display=text(mapping(change.display).get("after")))
-        if f" {words} " in f" {label} ":
+        if f" {words.strip('“”')} " in f" {label} ":
             continue
         if is_reference(change) and not parent and _is_parent(change, name):
             parent = _named_once(name, words)
