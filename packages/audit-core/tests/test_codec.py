@@ -10,7 +10,7 @@ from hashlib import sha256
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audit_core import codec
@@ -110,6 +110,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(JSON)
 def test_a_document_survives_the_journey(value):
     document = {"document": value}
@@ -121,6 +122,7 @@ def test_a_document_survives_the_journey(value):
         assert from_plain(json.loads(text)) == document
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text())
 def test_safe_text_is_safe_and_stable(text):
     safe = safe_text(text)
@@ -129,6 +131,7 @@ def test_safe_text_is_safe_and_stable(text):
     assert safe_text(safe) == safe
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.timedeltas())
 def test_durations(value):
     text = format_duration(value)
@@ -136,6 +139,7 @@ def test_durations(value):
     assert "T" in text
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.datetimes(timezones=st.timezones()))
 def test_text_order_of_timestamps_is_time_order(moment):
     assert parse_timestamp(format_timestamp(moment)) == moment.astimezone(UTC)

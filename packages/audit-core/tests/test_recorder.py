@@ -5,7 +5,7 @@ from contextvars import copy_context
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audit_core import audit_context, ids, with_reason
@@ -88,6 +88,7 @@ class TestSeals:
         assert Sealer().seal(None) is None
         assert Sealer().seal("") == ""
 
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.text(min_size=1))
     def test_equal_values_have_equal_masks_and_hold_nothing(self, value):
         sealer = Sealer(self.KEYS)
@@ -167,6 +168,7 @@ class TestQueries:
             EventQuery(**values)
         assert caught.value.filter == named
 
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.text(), st.integers())
     def test_cursors_are_opaque_and_come_back(self, text, number):
         cursor = encode_cursor(text, number)

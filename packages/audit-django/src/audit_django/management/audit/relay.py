@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from argparse import ArgumentParser
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +25,7 @@ examples:
 
 Any number of these processes share the work. Exit code: 0 well, 1 a sink failed (with --once) or did not stop in time.
 """
+LOOK_SECONDS = 0.2  # how soon a signal is noticed
 _WORDS = {SEQUENCER: "sequenced", SUMMARIES: "summarized"}
 
 
@@ -48,8 +50,9 @@ def run(command: BaseCommand, options: dict[str, Any]) -> int:
             command.stderr.write(f"{failed.name} failed: {failed.error} It is tried again by the next run.")
         return 1 if report.failures else 0
     stop = threading.Event()
+    told: list[int] = []  # a handler that took the event's lock could wait for itself
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda signum, frame: stop.set())
+        signal.signal(number, lambda signum, frame: told.append(signum))
     sinks = ", ".join(relay.sinks) or "no sink but the log itself"
     command.stdout.write(f"Relaying to {sinks}. Stop with Ctrl-C.")
 
@@ -59,7 +62,13 @@ def run(command: BaseCommand, options: dict[str, Any]) -> int:
         if options["verbosity"] > 0 and (line := _line(report)):
             command.stdout.write(line)
 
-    in_time = Worker(relay, release_connections=connections.close_all, on_report=show).run(stop)
+    worker = Worker(relay, release_connections=connections.close_all, on_report=show)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        work = pool.submit(worker.run, stop)
+        while not told and not work.done():
+            wait([work], timeout=LOOK_SECONDS)
+        stop.set()
+        in_time = work.result()
     command.stdout.write("Stopped.")
     return 0 if in_time else 1
 
