@@ -19,7 +19,8 @@ from audit_core.event import RecordedEvent
 
 SEQUENCER = "log"  # the name whose lease allows to sequence; its cursor is the head of the log
 SUMMARIES = "summaries"  # the name whose cursor says how far sentences are written; sinks read up to it
-RESERVED = frozenset({SEQUENCER, SUMMARIES})  # no sink may be called that
+TRIMMER = "trimmed"  # the name whose cursor says up to where the texts were given up
+RESERVED = frozenset({SEQUENCER, SUMMARIES, TRIMMER})  # no sink may be called that
 
 
 TargetKey: TypeAlias = "tuple[str, str | None]"
@@ -41,6 +42,13 @@ def target_key(recorded: RecordedEvent) -> TargetKey | None:
         return None
     id_ = target.id if target.id is None else _cut(target.id, MAX_TARGET_ID_CHARACTERS)
     return _cut(target.type, MAX_TARGET_TYPE_CHARACTERS), id_
+
+
+def seq_of(recorded: RecordedEvent) -> int:
+    """The seq of an event of the log."""
+    if recorded.seq is None:
+        raise ValueError(f"Event {recorded.id} has no seq: only what the log gave can be delivered.")
+    return recorded.seq
 
 
 def _cut(text: str, length: int) -> str:
@@ -102,6 +110,24 @@ class Log(Protocol):
         ``retry_at``. The cursor is made at seq 0 when ``name`` is new.
         """
 
+    def now(self) -> datetime:
+        """The log's own clock, by which leases expire."""
+
+    def start(self, name: str, seq: int) -> None:
+        """Make the cursor ``name`` at ``seq``; nothing happens when there is one."""
+
+    def seek(self, name: str, seq: int) -> None:
+        """Set the cursor ``name`` to ``seq``, back or forward, and forget its failures.
+
+        Whoever holds its lease has lost it: what was under way cannot move the cursor any more.
+        """
+
+    def forget(self, name: str) -> None:
+        """Delete the cursor ``name`` and what is parked under it: its sink is no more."""
+
+    def release_expired(self) -> Sequence[str]:
+        """Take the owner off every lease that has expired; the names. Only for tidiness: an expired lease is free."""
+
     def pause(self, name: str) -> None:
         """Give nobody the lease on ``name`` until :meth:`resume`; who holds it may finish, but not renew."""
 
@@ -123,6 +149,12 @@ class Log(Protocol):
 
     def read(self, after: int, limit: int) -> Sequence[RecordedEvent]:
         """The events with seq above ``after``, in order, with ``seq`` and the ``summary`` that was saved."""
+
+    def seq_before(self, moment: datetime) -> int:
+        """The seq to start after for all that occurred at ``moment`` or later; the head when nothing did.
+
+        It may look through the whole log: it is asked once in a sink's life.
+        """
 
     def cursor(self, name: str) -> Cursor:
         """Where ``name`` stands; a cursor at 0 when it never moved."""
@@ -148,6 +180,9 @@ class Log(Protocol):
     def parked(self, sink: str | None = None, limit: int = 1000, after: int = 0) -> Sequence[ParkedEvent]:
         """What is parked with a seq above ``after``, for one sink or all, by sink and seq."""
 
+    def parked_counts(self) -> Mapping[str, int]:
+        """How many events are parked for each sink that has any."""
+
     def parked_targets(self, sink: str) -> Mapping[TargetKey, int]:
         """The targets of which something is parked for this sink, each with the lowest seq that is.
 
@@ -156,3 +191,19 @@ class Log(Protocol):
 
     def get(self, event_ids: Collection[UUID]) -> Sequence[RecordedEvent]:
         """These events, by seq; those that are not in the log are left out."""
+
+    def trim(self, lease: Lease, through: int) -> int:
+        """Give up the texts and sentences up to ``through``; seq, id and leaf hash stay. Returns how many.
+
+        ``lease`` is that on :data:`TRIMMER`, whose cursor moves along. Never goes past :func:`delivered_seq`,
+        whatever ``through`` says: it looks in its own transaction.
+        """
+
+
+def delivered_seq(cursors: Collection[Cursor], first_parked: int | None) -> int:
+    """The seq up to which every reader of the log has everything: what is above it must be kept.
+
+    ``first_parked`` is the lowest seq of what is parked for any sink.
+    """
+    behind = min((cursor.seq for cursor in cursors if cursor.name != TRIMMER), default=0)
+    return behind if first_parked is None else min(behind, first_parked - 1)

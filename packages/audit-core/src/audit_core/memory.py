@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from bisect import insort
+from collections import Counter
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +19,18 @@ from uuid import UUID
 
 from audit_core.errors import LeaseLost
 from audit_core.event import RecordedEvent
-from audit_core.log import SEQUENCER, SUMMARIES, Cursor, Lease, ParkedEvent, TargetKey, target_key
+from audit_core.log import (
+    SEQUENCER,
+    SUMMARIES,
+    TRIMMER,
+    Cursor,
+    Lease,
+    ParkedEvent,
+    TargetKey,
+    delivered_seq,
+    seq_of,
+    target_key,
+)
 from audit_core.outbox import Waiting
 
 
@@ -137,6 +149,7 @@ class MemoryLog:
         self._lock = database.lock
         self._events: list[RecordedEvent] = []
         self._place: dict[UUID, int] = {}  # event id to index
+        self._trimmed = 0  # so many of the first are without their text
         self._rows: dict[str, _Row] = {}
         self._parked: dict[tuple[str, int], ParkedEvent] = {}
 
@@ -157,6 +170,37 @@ class MemoryLog:
             if not held:
                 row.cursor = replace(cursor, owner=owner, epoch=cursor.epoch + 1)
             return Lease(name, owner, row.cursor.epoch)
+
+    def now(self) -> datetime:
+        """The clock's time."""
+        return self._database.clock()
+
+    def start(self, name: str, seq: int) -> None:
+        """Make a cursor, if there is none."""
+        with self._lock:
+            self._rows.setdefault(name, _Row(Cursor(name, seq)))
+
+    def seek(self, name: str, seq: int) -> None:
+        """Set a cursor; the epoch grows, so that the lease is lost."""
+        with self._lock:
+            row = self._rows.setdefault(name, _Row(Cursor(name)))
+            row.cursor = Cursor(name, seq, epoch=row.cursor.epoch + 1, paused=row.cursor.paused)
+
+    def forget(self, name: str) -> None:
+        """Delete a cursor and what is parked."""
+        with self._lock:
+            self._rows.pop(name, None)
+            self._parked = {key: parked for key, parked in self._parked.items() if parked.sink != name}
+
+    def release_expired(self) -> Sequence[str]:
+        """Take the owner off expired leases."""
+        with self._lock:
+            now, names = self._database.clock(), []
+            for name, row in sorted(self._rows.items()):
+                if row.cursor.owner is not None and row.expires_at is not None and row.expires_at <= now:
+                    row.cursor = replace(row.cursor, owner=None)
+                    names.append(name)
+            return names
 
     def pause(self, name: str) -> None:
         """Give nobody the lease."""
@@ -207,7 +251,32 @@ class MemoryLog:
     def read(self, after: int, limit: int) -> Sequence[RecordedEvent]:
         """The next events."""
         with self._lock:
-            return self._events[after : after + limit]
+            start = max(after, self._trimmed)
+            return self._events[start : start + limit]
+
+    def seq_before(self, moment: datetime) -> int:
+        """The seq to start after."""
+        with self._lock:
+            for recorded in self._events[self._trimmed :]:
+                if recorded.event.occurred_at >= moment:
+                    return seq_of(recorded) - 1
+            return len(self._events)
+
+    def trim(self, lease: Lease, through: int) -> int:
+        """Give up the first texts."""
+        if lease.name != TRIMMER:
+            raise ValueError(f"Trimming needs the lease on {TRIMMER!r}, not on {lease.name!r}.")
+        with self._lock:
+            row = self._fence(lease)
+            first_parked = min((seq for _, seq in self._parked), default=None)
+            through = min(through, delivered_seq(self.cursors(), first_parked))
+            gone = self._events[self._trimmed : through]
+            for recorded in gone:
+                del self._place[recorded.id]
+                self._events[seq_of(recorded) - 1] = replace(recorded, text="", summary=None)
+            self._trimmed += len(gone)
+            row.cursor = replace(row.cursor, seq=self._trimmed)
+            return len(gone)
 
     def get(self, event_ids: Collection[UUID]) -> Sequence[RecordedEvent]:
         """These events, by seq."""
@@ -283,6 +352,11 @@ class MemoryLog:
         with self._lock:
             keys = sorted(key for key in self._parked if key[1] > after and sink in (None, key[0]))
             return [self._parked[key] for key in keys[:limit]]
+
+    def parked_counts(self) -> Mapping[str, int]:
+        """How many events are parked for each sink."""
+        with self._lock:
+            return Counter(sink for sink, _ in self._parked)
 
     def parked_targets(self, sink: str) -> Mapping[TargetKey, int]:
         """The targets of which something is parked, each with the lowest seq."""

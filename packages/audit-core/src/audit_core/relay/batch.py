@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from audit_core.errors import PartialWrite, PermanentError
 from audit_core.event import RecordedEvent
-from audit_core.log import TargetKey, target_key
+from audit_core.log import TargetKey, seq_of, target_key
 from audit_core.relay.report import words_of
 
 
@@ -109,10 +109,3 @@ class Batch:
     def _refuse(self, event: RecordedEvent, reason: str, error: Exception) -> None:
         self.refusals.append((event, reason, error))
         self._blocked.add(event)
-
-
-def seq_of(recorded: RecordedEvent) -> int:
-    """The seq of an event of the log."""
-    if recorded.seq is None:
-        raise ValueError(f"Event {recorded.id} has no seq: only what the log gave can be delivered.")
-    return recorded.seq

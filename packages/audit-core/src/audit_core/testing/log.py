@@ -11,9 +11,10 @@ from audit_core.log import SEQUENCER, SUMMARIES, Log, target_key
 from audit_core.testing.environment import SINK, LogEnvironment
 from audit_core.testing.events import make_event, make_events
 from audit_core.testing.leases import LeaseTests
+from audit_core.testing.operations import OperationTests
 
 
-class LogContract(LeaseTests):
+class LogContract(LeaseTests, OperationTests):
     """Subclass it and give the fixture ``env``, a :class:`LogEnvironment`."""
 
     def test_it_is_a_log(self, env: LogEnvironment) -> None:
