@@ -20,7 +20,7 @@ from audit_core.log import RESERVED
 if TYPE_CHECKING:
     from audit_core.relay import RelaySettings
 
-RELAYS = ("inline", "celery", "worker")
+RELAYS = ("inline", "celery", "tasks", "worker")
 MODELS = ("registered", "all")
 ON_ERROR = ("required", "best_effort")
 BEFORE = ("database",)
