@@ -14,6 +14,7 @@ from audit_core.plugins.manager import get_plugin_manager
 from audit_django import backends
 from audit_django.capture.transactions import after_commit
 from audit_django.conf import get_settings
+from audit_django.relay.nudge import nudge
 
 logger = logging.getLogger("audit.relay")
 
@@ -23,7 +24,7 @@ INLINE_BUDGET_SECONDS = 5.0
 
 def install() -> None:
     """Listen to commits. Doing it again changes nothing."""
-    for listener in (tell_plugins, deliver):
+    for listener in (tell_plugins, deliver, nudge):
         if listener not in after_commit:
             after_commit.append(listener)
 
