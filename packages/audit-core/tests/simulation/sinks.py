@@ -1,0 +1,107 @@
+"""Stores that fail in every way that a store can."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from audit_core.errors import PartialWrite, PermanentError, RetryableError
+from audit_core.event import RecordedEvent
+from audit_core.log import TargetKey, seq_of, target_key
+
+from .events import names
+from .invariants import Invariant
+
+if TYPE_CHECKING:
+    from .worker import Worker
+    from .world import World
+
+
+class Sink:
+    """Keeps the order in which events first arrived."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.first_seq = 1  # where it begins: an operator may start it later in the log
+        self.down_until = 0.0  # in seconds of the world
+        self.order: list[RecordedEvent] = []
+        self.ids: set[UUID] = set()
+        self.poison: set[UUID] = set()  # what it refuses until somebody cures it
+        self.refused: dict[UUID, TargetKey | None] = {}  # what it has ever refused
+        self.first_refused: dict[TargetKey, int] = {}  # the lowest seq it has refused of each target
+        self.refused_alone: set[UUID] = set()  # by a partial write, which keeps the later ones of the target
+        self.asked_again: set[UUID] = set()  # what a seek asked for and has not arrived since
+
+    def keep(self, events: Sequence[RecordedEvent]) -> None:
+        """Store events, idempotently."""
+        for event in events:
+            self.asked_again.discard(event.id)
+            if event.id not in self.ids:
+                self.ids.add(event.id)
+                self.order.append(event)
+
+    def refuse(self, events: Sequence[RecordedEvent]) -> None:
+        """Remember what is refused: it gives cause to park."""
+        for event in events:
+            key = self.refused[event.id] = target_key(event)
+            if key is not None:
+                self.first_refused[key] = min(seq_of(event), self.first_refused.get(key, seq_of(event)))
+
+    def gave_cause(self, event: RecordedEvent) -> bool:
+        """Whether ``event`` may be parked."""
+        key = target_key(event)
+        if key is None:
+            return event.id in self.refused
+        return seq_of(event) >= self.first_refused.get(key, seq_of(event) + 1)
+
+
+class SinkClient:
+    """A worker's connection to a sink."""
+
+    def __init__(self, worker: Worker, sink: Sink) -> None:
+        self._worker = worker
+        self._world: World = worker.world
+        self._sink = sink
+
+    def write(self, events: Sequence[RecordedEvent]) -> None:
+        """Keep ``events``, or fail: before, in the middle, or after."""
+        world, sink = self._world, self._sink
+        self._worker.reach(f"{sink.name}.write")
+        world.note(f"{sink.name} is given", names(events))
+        if world.witness.is_zombie(sink.name, self._worker.name):
+            world.count("writes of zombies to a sink")
+        if any(event.summary is None for event in events):
+            world.violate(Invariant.SUMMARY_BEFORE_SINK, f"{sink.name} was given {names(events)}")
+        if world.chance("slow"):
+            world.pass_time(world.random.choice([0.2, 3, 30, 400]))
+        if world.elapsed < sink.down_until:
+            world.count("outages met")
+            raise RetryableError("503", retry_after_seconds=world.random.choice([None, 1, 7200]))
+        if world.chance("broken_write"):
+            kept = events[: world.random.randrange(len(events) + 1)]
+            sink.keep(kept)
+            world.count("broken writes", f"it kept {names(kept)}")
+            raise ConnectionError("reset")
+        poison = [event for event in events if event.id in sink.poison]
+        if poison:
+            self._refuse(events, poison)
+        sink.keep(events)
+        self._worker.reach(f"{sink.name}.written")
+        if world.chance("lost_acknowledgement"):
+            world.count("acknowledgements lost by a sink")
+            raise ConnectionError("no answer")
+
+    def _refuse(self, events: Sequence[RecordedEvent], poison: Sequence[RecordedEvent]) -> None:
+        world, sink = self._world, self._sink
+        sink.refuse(poison)
+        if not world.chance("partial_write"):
+            world.count("refusals", names(poison))
+            raise PermanentError("refused")
+        sink.keep([event for event in events if event not in poison])
+        sink.refused_alone |= {event.id for event in poison}
+        world.count("partial writes", f"without {names(poison)}")
+        if world.chance("lost_acknowledgement"):
+            world.count("acknowledgements lost by a sink")
+            raise ConnectionError("no answer")
+        raise PartialWrite({event.id: "refused" for event in poison})
