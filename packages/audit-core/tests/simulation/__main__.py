@@ -25,9 +25,15 @@ from .world import World
 RUNS_PER_TASK = 250
 
 
+def prepare(mutant: str | None) -> None:
+    """Make a process ready to play."""
+    logging.disable()  # the relay reports every failure, and here nearly every step fails
+    if mutant is not None:
+        MUTANTS[mutant].build_in(setattr)
+
+
 def play(seeds: range) -> tuple[Counter[str], list[str]]:
     """What was met in these runs, and the violations in words."""
-    logging.disable()  # the relay reports every failure, and here nearly every step fails
     counts: Counter[str] = Counter()
     violations = []
     for seed in seeds:
@@ -40,14 +46,14 @@ def play(seeds: range) -> tuple[Counter[str], list[str]]:
     return counts, violations
 
 
-def play_all(first: int, runs: int, jobs: int) -> list[str]:
+def play_all(first: int, runs: int, jobs: int, mutant: str | None) -> list[str]:
     """Play the runs in ``jobs`` processes and print what was met; the violations in words."""
     started = time.monotonic()
     counts: Counter[str] = Counter()
     violations: list[str] = []
     starts = range(first, first + runs, RUNS_PER_TASK)
     tasks = [range(start, min(start + RUNS_PER_TASK, first + runs)) for start in starts]
-    with ProcessPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(jobs, initializer=prepare, initargs=(mutant,)) as pool:
         for met, broken in pool.map(play, tasks):
             counts += met
             violations += broken
@@ -59,7 +65,6 @@ def play_all(first: int, runs: int, jobs: int) -> list[str]:
 
 def replay(seed: int) -> list[str]:
     """Print every step of one run; the violation in words, if there is one."""
-    logging.disable()
     steps: list[str] = []
     violations = []
     try:
@@ -80,12 +85,11 @@ def main() -> int:
     parser.add_argument("--replay", type=int, metavar="SEED", help="print the steps of this run")
     parser.add_argument("--mutant", choices=sorted(MUTANTS), help="build this mistake in")
     arguments = parser.parse_args()
-    if arguments.mutant is not None:
-        MUTANTS[arguments.mutant](setattr)
     if arguments.replay is not None:
+        prepare(arguments.mutant)
         violations = replay(arguments.replay)
     else:
-        violations = play_all(arguments.seed, arguments.runs, arguments.jobs)
+        violations = play_all(arguments.seed, arguments.runs, arguments.jobs, arguments.mutant)
     for violation in violations[:20]:
         print(violation, file=sys.stderr)
     return 1 if violations else 0

@@ -15,13 +15,18 @@ class Invariant(Enum):
     NOTHING_TWICE = "the log numbers an event once, and a sink keeps it once"
     ONE_WRITER_PER_EPOCH = "an epoch is given to one holder"
     EXCLUSIVE_LEASE = "a lease is given to nobody before another's has expired on the database's clock"
+    LEASE_RENEWED = "a worker gives a sink nothing when its own clock tells it that its lease is over"
     FENCED = "a lease that was lost or given back writes nothing"
     CURSOR_NEVER_BACK = "only an operator's seek takes a cursor back"
-    CURSOR_BEHIND_SINK = "a cursor passes, and unpark forgets, nothing that the sink has not (or is parked)"
-    PARKED_ONLY_WITH_CAUSE = "what is parked was refused, or comes after a refused event of its target"
+    CURSOR_BEHIND_SINK = (
+        "a cursor passes only what its sink has or what is parked, and unpark only what it has"
+    )
+    PARKED_ONLY_WITH_CAUSE = (
+        "what is parked was refused, or comes after a refused one of its target; an outage is no cause"
+    )
     SUMMARY_BEFORE_SINK = "a sink is given no event without its sentence"
     TRIM_ONLY_DELIVERED = "no text is given up that a sink still needs"
-    NO_SURPRISE = "nothing fails but what the simulation makes fail"
+    NO_SURPRISE = "nothing fails but what the simulation makes fail, and every pass ends"
 
     NOTHING_LOST = "what was committed is in the log, and in every sink that was there for it"
     ORDER_PER_TARGET = "the log, and what first arrives at a sink, keep the order of each target's events"

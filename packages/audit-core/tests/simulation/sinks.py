@@ -28,8 +28,8 @@ class Sink:
         self.order: list[RecordedEvent] = []
         self.ids: set[UUID] = set()
         self.poison: set[UUID] = set()  # what it refuses until somebody cures it
-        self.refused: dict[UUID, TargetKey | None] = {}  # what it has ever refused
-        self.first_refused: dict[TargetKey, int] = {}  # the lowest seq it has refused of each target
+        self.first_refused: dict[TargetKey, int] = {}  # the lowest seq it ever refused of each target
+        self.refused_without_target: set[UUID] = set()
         self.refused_alone: set[UUID] = set()  # by a partial write, which keeps the later ones of the target
         self.asked_again: set[UUID] = set()  # what a seek asked for and has not arrived since
 
@@ -44,15 +44,17 @@ class Sink:
     def refuse(self, events: Sequence[RecordedEvent]) -> None:
         """Remember what is refused: it gives cause to park."""
         for event in events:
-            key = self.refused[event.id] = target_key(event)
-            if key is not None:
+            key = target_key(event)
+            if key is None:
+                self.refused_without_target.add(event.id)
+            else:
                 self.first_refused[key] = min(seq_of(event), self.first_refused.get(key, seq_of(event)))
 
     def gave_cause(self, event: RecordedEvent) -> bool:
         """Whether ``event`` may be parked."""
         key = target_key(event)
         if key is None:
-            return event.id in self.refused
+            return event.id in self.refused_without_target
         return seq_of(event) >= self.first_refused.get(key, seq_of(event) + 1)
 
 
@@ -67,6 +69,7 @@ class SinkClient:
     def write(self, events: Sequence[RecordedEvent]) -> None:
         """Keep ``events``, or fail: before, in the middle, or after."""
         world, sink = self._world, self._sink
+        self._worker.check_lease(sink.name)
         self._worker.reach(f"{sink.name}.write")
         world.note(f"{sink.name} is given", names(events))
         if world.witness.is_zombie(sink.name, self._worker.name):
@@ -84,24 +87,16 @@ class SinkClient:
             world.count("broken writes", f"it kept {names(kept)}")
             raise ConnectionError("reset")
         poison = [event for event in events if event.id in sink.poison]
-        if poison:
-            self._refuse(events, poison)
-        sink.keep(events)
-        self._worker.reach(f"{sink.name}.written")
-        if world.chance("lost_acknowledgement"):
-            world.count("acknowledgements lost by a sink")
-            raise ConnectionError("no answer")
-
-    def _refuse(self, events: Sequence[RecordedEvent], poison: Sequence[RecordedEvent]) -> None:
-        world, sink = self._world, self._sink
         sink.refuse(poison)
-        if not world.chance("partial_write"):
+        if poison and not world.chance("partial_write"):
             world.count("refusals", names(poison))
             raise PermanentError("refused")
-        sink.keep([event for event in events if event not in poison])
         sink.refused_alone |= {event.id for event in poison}
-        world.count("partial writes", f"without {names(poison)}")
+        sink.keep([event for event in events if event.id not in sink.poison])
+        self._worker.reach(f"{sink.name}.written")
         if world.chance("lost_acknowledgement"):
-            world.count("acknowledgements lost by a sink")
+            world.count("acknowledgements lost: write")
             raise ConnectionError("no answer")
-        raise PartialWrite({event.id: "refused" for event in poison})
+        if poison:
+            world.count("partial writes", f"without {names(poison)}")
+            raise PartialWrite({event.id: "refused" for event in poison})

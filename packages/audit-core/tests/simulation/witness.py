@@ -86,10 +86,7 @@ class Witness:
             if holder.owner != lease.owner:
                 if expires_at > now:
                     left = (expires_at - now).total_seconds()
-                    self._violate(
-                        Invariant.EXCLUSIVE_LEASE,
-                        f"{lease.name} was given to {lease.owner} with {left} s left",
-                    )
+                    self._violate(Invariant.EXCLUSIVE_LEASE, f"that of {lease.name} had {left} s left")
                 self._world.count("takeovers", lease.name)
         self._holders[lease.name] = lease, now + timedelta(seconds=ttl_seconds)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SETTINGS = RelaySettings(batch_size=4, batches_per_turn=3)
 WRITES = {*FENCED_WRITES, "acquire", "release"}
+MAX_REACHED = 20_000  # steps in one run; the longest take a tenth of them
 
 
 class Killed(BaseException):
@@ -61,8 +62,10 @@ class LogClient:
             return method(*args, **kwargs)
         result = world.witness.watch(name, method, *args, **kwargs)
         if world.chance("lost_acknowledgement"):
-            world.count("acknowledgements lost by the log", name)
+            world.count(f"acknowledgements lost: {name}")
             raise Unreachable(f"{name} was committed")
+        if name == "acquire" and result is not None:
+            self._worker.took_lease(*args)
         return result
 
 
@@ -79,6 +82,8 @@ class Worker:
 
     def _boot(self) -> None:
         self.dead = False
+        self._lease_ends: dict[str, float] = {}  # by its own clock
+        self._decided_at = 0.0  # when it last decided to write, by its own clock
         self._log = LogClient(self)
         self._relay = Relay(
             self._log,
@@ -95,6 +100,11 @@ class Worker:
     def reach(self, step: str) -> None:
         """Between any two steps: death, or a sleep in which the others go on."""
         world = self.world
+        world.reached += 1
+        if world.reached > MAX_REACHED:
+            world.violate(Invariant.NO_SURPRISE, f"{self.name} goes round in circles at {step}")
+        if step.endswith(".before_write"):
+            self._decided_at = self.clock.monotonic()
         if not self.dead and world.chance("kill"):
             world.count("kills", f"before {step}")
             self.dead = True
@@ -104,6 +114,18 @@ class Worker:
             world.note("goes on with", step)
         if self.dead:
             raise Killed
+
+    def took_lease(self, name: str, owner: str, ttl_seconds: float) -> None:
+        """It has the lease, or has it for longer."""
+        self._lease_ends[name] = self.clock.monotonic() + ttl_seconds
+
+    def check_lease(self, name: str) -> None:
+        """It is about to write; if it slept since it decided to, it cannot know what became of its lease."""
+        late = self._decided_at - self._lease_ends[name]
+        if late > 0:
+            self.world.violate(
+                Invariant.LEASE_RENEWED, f"{self.name} wrote to {name} {late} s after its lease"
+            )
 
     def do(self, task: Callable[[], None]) -> None:
         """Begin ``task``, in the worker's thread."""
@@ -168,8 +190,8 @@ class Worker:
         """Give up texts, asking for more than may go."""
         world = self.world
         through = world.random.randrange(len(world.witness.order) + 3)
-        world.note("trims through", through)
-        owner = f"{self.name}:{world.elapsed}"
+        world.count("trims", f"through {through}")
+        owner = f"{self.name}:{world.counts['trims']}"
         hold = Hold.take(self._log, TRIMMER, owner, SETTINGS.lease_seconds, self.clock.monotonic)
         if hold is not None:
             with hold:

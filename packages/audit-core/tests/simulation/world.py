@@ -49,7 +49,8 @@ class World:
         self.moving: Worker | None = None
         self._trace = trace
         self._odds = {trouble: self.random.choice(levels) for trouble, levels in TROUBLES.items()}
-        self.elapsed = 0.0
+        self.reached = 0  # steps of all workers
+        self.elapsed = 0.0  # in seconds, as nobody's clock tells them
         self.clock = VirtualClock()  # the database's
         self._database = MemoryDatabase(self.database_time)
         self.log = self._database.log
@@ -57,9 +58,8 @@ class World:
         self.sinks = {name: Sink(name) for name in SINKS}
         self.started: list[str] = []  # the sinks that the operator has added
         self.committed: dict[UUID, RecordedEvent] = {}  # in the order of the commits
-        self._open: dict[
-            str | None, tuple[MemoryTransaction, list[RecordedEvent]]
-        ] = {}  # one for each row lock
+        # The open transactions, by target: its row lock allows one.
+        self._open: dict[str | None, tuple[MemoryTransaction, list[RecordedEvent]]] = {}
         self._fresh = {target: iter(prepared) for target, prepared in PREPARED.items()}
         self.operator = Operator(self)
         self.workers = [Worker(self, number) for number in range(WORKERS)]
@@ -149,9 +149,8 @@ class World:
             worker.resume()
         else:
             retry = partial(worker.retry, self.random.choice(self.started))
-            worker.do(
-                self.random.choices([worker.run_once, worker.run_lane, retry, worker.trim], [6, 2, 1, 2])[0]
-            )
+            tasks = [worker.run_once, worker.run_lane, retry, worker.trim]
+            worker.do(self.random.choices(tasks, [6, 2, 1, 2])[0])
 
     def _wait(self) -> None:
         self.pass_time(self.random.choice([0.1, 0.5, 1, 2, 5, 70, 600]))
