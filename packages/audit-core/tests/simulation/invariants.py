@@ -21,9 +21,7 @@ class Invariant(Enum):
     CURSOR_BEHIND_SINK = (
         "a cursor passes only what its sink has or what is parked, and unpark only what it has"
     )
-    PARKED_ONLY_WITH_CAUSE = (
-        "what is parked was refused, or comes after a refused one of its target; an outage is no cause"
-    )
+    PARKED_ONLY_WITH_CAUSE = "what is parked was refused, or follows what is parked; an outage is no cause"
     SUMMARY_BEFORE_SINK = "a sink is given no event without its sentence"
     TRIM_ONLY_DELIVERED = "no text is given up that a sink still needs"
     NO_SURPRISE = "nothing fails but what the simulation makes fail, and every pass ends"

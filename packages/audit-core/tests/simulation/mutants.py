@@ -246,6 +246,18 @@ def followers_go_on(patch: Patch) -> None:
 
 
 @breaks(Invariant.PARKED_ONLY_WITH_CAUSE)
+def followers_parked_first(patch: Patch) -> None:
+    """Parks what follows before what was refused: after a crash between, a retry brings them without it."""
+
+    def park(tools, lease, batch):
+        for event, reason, _ in sorted(batch.refusals, key=lambda refusal: refusal[2] is not None):
+            tools.log.park(lease, [event], reason)
+        return len(batch.refusals)
+
+    patch(audit_core.relay.deliver, "park_refusals", park)
+
+
+@breaks(Invariant.PARKED_ONLY_WITH_CAUSE)
 def outage_parks(patch: Patch) -> None:
     """Takes a store that is down for one that refuses."""
     patch(audit_core.relay.deliver, "verdict", lambda error, events: Verdict.REFUSED)

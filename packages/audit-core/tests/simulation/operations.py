@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Operator:
-    """Adds sinks, pauses, takes again, cures, tidies up."""
+    """Adds sinks, pauses, takes again, tidies up."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -33,12 +33,12 @@ class Operator:
 
     def act(self) -> None:
         """One thing."""
-        actions = [self._pause, self._resume, self._seek, self._seek_summaries, self._cure, self._tidy]
+        actions = [self._pause, self._resume, self._seek, self._seek_summaries, self._tidy]
         waiting = [name for name in self._world.sinks if name not in self._world.started]
         if waiting:
             self._add(waiting[0])
         else:
-            self._world.random.choices(actions, [10, 20, 30, 5, 25, 10])[0]()
+            self._world.random.choices(actions, [15, 20, 30, 10, 25])[0]()
 
     def cure_all(self) -> None:
         """Whatever was refused would be taken now."""
@@ -69,7 +69,8 @@ class Operator:
         self._world.count("cursors paused", name)
 
     def _resume(self) -> None:
-        name = self._any_cursor()
+        paused = [cursor.name for cursor in self._world.log.cursors() if cursor.paused]
+        name = self._world.random.choice(paused or self._world.started)
         self._world.log.resume(name)
         self._world.note("operator resumes", name)
 
@@ -91,13 +92,6 @@ class Operator:
         world.log.seek(SUMMARIES, seq)
         world.witness.sought(SUMMARIES, seq)
         world.count("seeks", SUMMARIES, f"to {seq}")
-
-    def _cure(self) -> None:
-        """Mend what makes a sink refuse some of what it refuses."""
-        world = self._world
-        sink = world.sinks[world.random.choice(world.started)]
-        sink.poison = {id_ for id_ in sorted(sink.poison) if world.random.random() < 0.5}
-        world.note("operator cures", sink.name)
 
     def _tidy(self) -> None:
         for name in self._world.log.release_expired():

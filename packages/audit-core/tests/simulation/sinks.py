@@ -8,7 +8,6 @@ from uuid import UUID
 
 from audit_core.errors import PartialWrite, PermanentError, RetryableError
 from audit_core.event import RecordedEvent
-from audit_core.log import TargetKey, seq_of, target_key
 
 from .events import names
 from .invariants import Invariant
@@ -28,8 +27,8 @@ class Sink:
         self.order: list[RecordedEvent] = []
         self.ids: set[UUID] = set()
         self.poison: set[UUID] = set()  # what it refuses until somebody cures it
-        self.first_refused: dict[TargetKey, int] = {}  # the lowest seq it ever refused of each target
-        self.refused_without_target: set[UUID] = set()
+        self.refused: set[UUID] = set()  # what it ever refused
+        self.parked: set[UUID] = set()  # what the log was told to park for it
         self.refused_alone: set[UUID] = set()  # by a partial write, which keeps the later ones of the target
         self.asked_again: set[UUID] = set()  # what a seek asked for and has not arrived since
 
@@ -40,22 +39,6 @@ class Sink:
             if event.id not in self.ids:
                 self.ids.add(event.id)
                 self.order.append(event)
-
-    def refuse(self, events: Sequence[RecordedEvent]) -> None:
-        """Remember what is refused: it gives cause to park."""
-        for event in events:
-            key = target_key(event)
-            if key is None:
-                self.refused_without_target.add(event.id)
-            else:
-                self.first_refused[key] = min(seq_of(event), self.first_refused.get(key, seq_of(event)))
-
-    def gave_cause(self, event: RecordedEvent) -> bool:
-        """Whether ``event`` may be parked."""
-        key = target_key(event)
-        if key is None:
-            return event.id in self.refused_without_target
-        return seq_of(event) >= self.first_refused.get(key, seq_of(event) + 1)
 
 
 class SinkClient:
@@ -87,7 +70,7 @@ class SinkClient:
             world.count("broken writes", f"it kept {names(kept)}")
             raise ConnectionError("reset")
         poison = [event for event in events if event.id in sink.poison]
-        sink.refuse(poison)
+        sink.refused |= {event.id for event in poison}
         if poison and not world.chance("partial_write"):
             world.count("refusals", names(poison))
             raise PermanentError("refused")

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from audit_core.errors import LeaseLost
 from audit_core.event import RecordedEvent
-from audit_core.log import TRIMMER, Lease
+from audit_core.log import TRIMMER, Lease, seq_of, target_key
 
 from .events import by_target, names
 from .invariants import Invariant
@@ -121,20 +121,25 @@ class Witness:
             return
         passed = self.order[max(before, sink.first_seq - 1) : now]
         missing = {event.id for event in passed} - sink.ids
-        if missing and missing - {parked.event_id for parked in self._world.log.parked(sink.name)}:
+        if missing - sink.parked:
             self._violate(Invariant.CURSOR_BEHIND_SINK, f"{sink.name} passed {names(self._known(missing))}")
 
     def _check_park(self, lease: Lease, events: Sequence[RecordedEvent], reason: str) -> None:
         sink = self._world.sinks[lease.name]
         self._world.count("events parked", names(events), amount=len(events))
+        first_seqs = self._world.log.parked_targets(lease.name)
         for event in events:
-            if not sink.gave_cause(event):
+            key = target_key(event)
+            follows = key is not None and first_seqs[key] < seq_of(event)
+            if event.id not in sink.refused and not follows and event.id not in sink.parked:
                 self._violate(Invariant.PARKED_ONLY_WITH_CAUSE, f"{names([event])} was parked: {reason}")
+        sink.parked |= {event.id for event in events}
 
     def _check_unpark(self, lease: Lease, event_ids: Collection[UUID]) -> None:
         sink = self._world.sinks[lease.name]
         if missing := set(event_ids) - sink.ids:
             self._violate(Invariant.CURSOR_BEHIND_SINK, f"{sink.name} unparked {names(self._known(missing))}")
+        sink.parked -= set(event_ids)
 
     def _check_trim(self, lease: Lease, through: int) -> None:
         before, now = self._check_cursor(lease)

@@ -180,6 +180,13 @@ class Worker:
             if stage.state is State.BROKEN and not (stage.error or "").startswith(Unreachable.__name__):
                 self.world.violate(Invariant.NO_SURPRISE, f"{stage.name} failed with {stage.error}")
 
+    def mend_and_retry(self) -> None:
+        """What a person does with parked events: some of what a sink refused it would take now."""
+        world = self.world
+        sink = world.sinks[world.random.choice(sorted(world.log.parked_counts()) or world.started)]
+        sink.poison = {id_ for id_ in sorted(sink.poison) if world.random.random() < 0.3}
+        self.retry(sink.name)
+
     def retry(self, name: str) -> None:
         """Give a sink its parked events again."""
         self.world.note("retries", name)

@@ -30,10 +30,10 @@ TROUBLES = {
     "kill": (0, 0.002, 0.01),
     "pause": (0.01, 0.04, 0.15),
     "unreachable": (0, 0.002, 0.01),
-    "lost_acknowledgement": (0, 0.01, 0.05),
+    "lost_acknowledgement": (0, 0.02, 0.06),
     "broken_write": (0, 0.03, 0.1),
     "slow": (0, 0.1, 0.3),
-    "poison": (0, 0.02, 0.1),
+    "poison": (0, 0.05, 0.15),
     "partial_write": (0, 0.3, 1),
 }
 
@@ -148,12 +148,11 @@ class World:
         if worker.fiber.paused:
             worker.resume()
         else:
-            retry = partial(worker.retry, self.random.choice(self.started))
-            tasks = [worker.run_once, worker.run_lane, retry, worker.trim]
-            worker.do(self.random.choices(tasks, [6, 2, 1, 2])[0])
+            tasks = [worker.run_once, worker.run_lane, worker.mend_and_retry, worker.trim]
+            worker.do(self.random.choices(tasks, [6, 2, 2, 2])[0])
 
     def _wait(self) -> None:
-        self.pass_time(self.random.choice([0.1, 0.5, 1, 2, 5, 70, 600]))
+        self.pass_time(self.random.choice([0.1, 0.5, 1, 2, 5, 70, 600, 7200]))
 
     def _clocks(self) -> None:
         worker = self.random.choice(self.workers)
@@ -175,7 +174,7 @@ class World:
 
     def _outage(self) -> None:
         sink = self.sinks[self.random.choice(SINKS)]
-        hours = self.random.choice([0.001, 0.1, 5])
+        hours = self.random.choice([0.001, 0.1, 3])
         sink.down_until = self.elapsed + hours * 3600
         self.count("outages", sink.name, f"for {hours} h")
 
