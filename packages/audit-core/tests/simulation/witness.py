@@ -132,7 +132,9 @@ class Witness:
             key = target_key(event)
             follows = key is not None and first_seqs[key] < seq_of(event)
             if event.id not in sink.refused and not follows and event.id not in sink.parked:
-                self._violate(Invariant.PARKED_ONLY_WITH_CAUSE, f"{names([event])} was parked: {reason}")
+                self._violate(
+                    Invariant.PARKED_ONLY_WITH_CAUSE, f"{names([event])} was parked ({reason.rstrip('.')})"
+                )
         sink.parked |= {event.id for event in events}
 
     def _check_unpark(self, lease: Lease, event_ids: Collection[UUID]) -> None:
@@ -156,6 +158,7 @@ class Witness:
 
     def check_parked(self) -> None:
         """All is in order, but the poison: what a sink lacks is parked."""
+        self._check_cursors()
         for sink in self._world.sinks.values():
             parked = {parked.event_id for parked in self._world.log.parked(sink.name)}
             lost = [
@@ -171,13 +174,16 @@ class Witness:
             self._violate(Invariant.NOTHING_LOST, f"the log lacks {len(lost)} events")
         if by_target(self.order) != by_target(committed.values()):
             self._violate(Invariant.ORDER_PER_TARGET, "the log has an inversion")
+        self._check_cursors()
+        if counts := self._world.log.parked_counts():
+            self._violate(Invariant.CATCHES_UP, f"there are parked events: {dict(counts)}")
         for name in self._world.sinks:
             self._check_sink(name)
+
+    def _check_cursors(self) -> None:
         for cursor in self._world.log.cursors():
             if cursor.name != TRIMMER and cursor.seq != len(self.order):
                 self._violate(Invariant.CATCHES_UP, f"{cursor.name} is at {cursor.seq} of {len(self.order)}")
-        if counts := self._world.log.parked_counts():
-            self._violate(Invariant.CATCHES_UP, f"there are parked events: {dict(counts)}")
 
     def _check_sink(self, name: str) -> None:
         sink = self._world.sinks[name]
