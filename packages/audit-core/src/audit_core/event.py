@@ -8,7 +8,7 @@ label is the one it had at the time.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
@@ -195,7 +195,7 @@ _P = TypeVar("_P", bound=_Part)
 
 
 def _known(part: type[_Part], data: Mapping[str, Any]) -> dict[str, Any]:
-    return {f.name: data[f.name] for f in fields(part) if f.name in data}  # type: ignore[arg-type]
+    return {name: data[name] for name in part.__dataclass_fields__ if name in data}  # type: ignore[attr-defined]
 
 
 def _part(part: type[_P], data: Mapping[str, Any] | None) -> _P | None:

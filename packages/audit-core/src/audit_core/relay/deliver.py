@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from audit_core.errors import ConfigurationError
 from audit_core.event import RecordedEvent
-from audit_core.log import SUMMARIES
+from audit_core.log import seq_of
 from audit_core.relay.backoff import lease_ttl_seconds
 from audit_core.relay.batch import Batch, Blocked, Verdict, verdict
 from audit_core.relay.lease import Hold
@@ -56,7 +56,7 @@ class DeliverStage:
         """Some batches. Without anything to do this is one query, and no lease is taken."""
         tools, log = self._tools, self._tools.log
         cursors = {cursor.name: cursor for cursor in log.cursors()}
-        head = cursors[SUMMARIES].seq if SUMMARIES in cursors else 0
+        head = cursors[tools.readable].seq if tools.readable in cursors else 0
         mine = cursors.get(self.name)
         if (mine.seq if mine else 0) >= head:
             return StageReport(self.name)
@@ -82,8 +82,10 @@ class DeliverStage:
     def _deliver(self, hold: Hold, blocked: Blocked, position: int, through: int) -> StageReport:
         """One batch: the events above ``position`` up to ``through``."""
         tools, log = self._tools, self._tools.log
-        # Pruned events are missing; the numbers behind them are not this batch's.
-        events = [e for e in log.read(position, through - position) if e.seq is not None and e.seq <= through]
+        events = tools.tail.read(position, through)
+        if events is None:
+            # Trimmed events are missing; the numbers behind them are not this batch's.
+            events = [event for event in log.read(position, through - position) if seq_of(event) <= through]
         batch = Batch(events, blocked, through)
         outage: Exception | None = None
         while outage is None and (piece := batch.next()) is not None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 
 from audit_core.errors import ConfigurationError, LeaseLost
-from audit_core.log import RESERVED, Log
+from audit_core.log import RESERVED, SEQUENCER, SUMMARIES, Log
 from audit_core.relay.deliver import DeliverStage
 from audit_core.relay.park import Retried, retry
 from audit_core.relay.probe import Probe, no_probe
@@ -21,6 +21,7 @@ from audit_core.relay.sequence import SequenceStage
 from audit_core.relay.settings import RelaySettings
 from audit_core.relay.stage import NoHooks, RelayHooks, Stage, Tools
 from audit_core.relay.summarize import SentenceWriter, SummaryStage
+from audit_core.relay.tail import Tail
 from audit_core.storages.contract import Storage
 from audit_core.streams.contract import Stream
 from audit_core.summarizers.contract import Summarizer
@@ -34,8 +35,8 @@ class Relay:
 
     Safe to share between threads, and with other relays in other processes: leases see to it that one of them
     does each thing. ``summarizer`` and ``fallback`` are the ``grammar`` one unless given; the fallback does
-    no I/O. ``language`` is that of the sentences (BCP 47). ``monotonic``, ``random`` and ``probe`` are for
-    tests.
+    no I/O. Without ``summaries`` no sentences are written, and no sink waits for them. ``language`` is that
+    of the sentences (BCP 47). ``monotonic``, ``random`` and ``probe`` are for tests.
 
     Raises :class:`~audit_core.errors.ConfigurationError` for a sink that is none, or has a reserved name.
     """
@@ -45,6 +46,7 @@ class Relay:
         log: Log,
         sinks: Mapping[str, Storage | Stream] = MappingProxyType({}),
         *,
+        summaries: bool = True,
         summarizer: Summarizer | None = None,
         fallback: Summarizer | None = None,
         language: str = "en",
@@ -66,6 +68,8 @@ class Relay:
         self.settings = settings or RelaySettings()
         self._tools = Tools(
             log=log,
+            tail=Tail(monotonic),
+            readable=SUMMARIES if summaries else SEQUENCER,
             settings=self.settings,
             hooks=hooks or NoHooks(),
             owner=owner or f"{socket.gethostname()[:80]}:{os.getpid()}",
@@ -82,11 +86,10 @@ class Relay:
             monotonic,
         )
         self._sinks = {name: DeliverStage(self._tools, name, sink) for name, sink in sinks.items()}
-        stages: list[Stage] = [
-            SequenceStage(self._tools),
-            SummaryStage(self._tools, writer),
-            *self._sinks.values(),
-        ]
+        stages: list[Stage] = [SequenceStage(self._tools)]
+        if summaries:
+            stages.append(SummaryStage(self._tools, writer))
+        stages += self._sinks.values()
         self._stages = {stage.name: stage for stage in stages}
         self._complaints: dict[str, str] = {}
 
@@ -154,5 +157,6 @@ class Relay:
         # A database that is down says the same at every pass: the traceback once, then a line.
         news = self._complaints.get(stage.name) != words
         self._complaints[stage.name] = words
+        self._tools.tail.clear()
         logger.error("The relay's stage %r failed: %s", stage.name, words, exc_info=error if news else None)
         return StageReport(stage.name, state=State.BROKEN, error=words)

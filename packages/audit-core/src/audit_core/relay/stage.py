@@ -15,6 +15,7 @@ from audit_core.relay.lease import Hold
 from audit_core.relay.probe import Probe
 from audit_core.relay.report import StageReport
 from audit_core.relay.settings import RelaySettings
+from audit_core.relay.tail import Tail
 
 
 class RelayHooks(Protocol):
@@ -43,9 +44,14 @@ class NoHooks:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The log and all that comes from outside: settings, time, chance, and who is told."""
+    """The log and all that comes from outside: settings, time, chance, and who is told.
+
+    ``readable`` is the name of the cursor up to which the sinks may read.
+    """
 
     log: Log
+    tail: Tail
+    readable: str
     settings: RelaySettings
     hooks: RelayHooks
     owner: str

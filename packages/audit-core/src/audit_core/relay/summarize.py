@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from audit_core.event import Event, RecordedEvent
@@ -43,18 +44,25 @@ class SummaryStage:
                     break
                 hold.renew()
                 through = min(position + size, head)
+                events = log.read(position, through - position)
                 # What has a sentence was written by a worker that died before it moved the cursor.
-                blank = [event for event in log.read(position, through - position) if event.summary is None]
+                blank = [event for event in events if event.summary is None]
                 sentences = self._writer.write(blank)
                 tools.probe("summaries.before_save")
                 if sentences:
                     log.save_summaries(hold.lease, sentences)
                 tools.probe("summaries.after_save")
                 log.advance(hold.lease, through)
+                tools.tail.add([_told(event, sentences) for event in events])
                 tools.probe("summaries.after_advance")
                 position = through
         done = position >= head
         return StageReport(self.name, position - start, state=State.IDLE if done else State.BUSY)
+
+
+def _told(event: RecordedEvent, sentences: Mapping[UUID, str]) -> RecordedEvent:
+    """``event`` as the log has it now; what was parsed of it is not kept, because it is many times as large."""
+    return replace(event, summary=event.summary or sentences.get(event.id))
 
 
 class SentenceWriter:

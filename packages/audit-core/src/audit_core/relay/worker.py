@@ -26,9 +26,9 @@ def _ignore(report: Report) -> None:
 class Worker:
     """Runs ``relay`` in one thread for the log and one for each sink, so that a slow sink delays no other.
 
-    ``release_connections`` is called in each of these threads before it waits and when it ends: close there
-    what the thread opened, or give it back to its pool. ``on_report`` is given the report of every pass, from
-    those threads.
+    ``release_connections`` is called in each of these threads before it waits for ``idle_max_seconds``, and
+    when it ends: close there what the thread opened, or give it back to its pool. ``on_report`` is given the
+    report of every pass, from those threads.
     """
 
     def __init__(
@@ -111,7 +111,10 @@ class Worker:
                 max_seconds=settings.idle_max_seconds,
             )
             if delay_seconds and not stop.is_set():
-                self._release_connections()
+                if (
+                    delay_seconds >= settings.idle_max_seconds
+                ):  # to connect anew costs more than a short pause
+                    self._release_connections()
                 lane.wake.wait(delay_seconds)
 
     def _wake_others(self, lane: _Lane) -> None:

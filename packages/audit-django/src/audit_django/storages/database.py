@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.db import connections
 from django.db.models import F, Q, QuerySet
+from django.db.models.constants import OnConflict
 from django.db.models.expressions import RawSQL
 from django.utils.dateparse import parse_datetime
 
@@ -37,11 +38,11 @@ class DatabaseStorage:
         """Keep events of another log, with the seq and the sentence that they have there."""
         connection = connections[self.using]
         with joined(self.using):
-            insert_events(connection, events, ignore_conflicts=True)
+            insert_events(connection, events, OnConflict.IGNORE)
             numbered = [(e.seq, e.id, e.leaf_hash) for e in events if e.seq is not None]
-            insert(connection, LogEntry, numbered, ignore_conflicts=True)
+            insert(connection, LogEntry, numbered, OnConflict.IGNORE)
             sentences = [(e.id, self.language, e.summary) for e in events if e.summary is not None]
-            insert(connection, Summary, sentences, ignore_conflicts=True)
+            insert(connection, Summary, sentences, OnConflict.IGNORE)
 
     def search(self, query: EventQuery) -> Page:
         """See :class:`~audit_core.query.EventQuery`. A history and a text search come in the order of recording."""

@@ -1,4 +1,4 @@
-"""The log on Django's tables.
+"""The contract of the log on Django's tables.
 
 Every write is one short transaction whose first statement locks the cursor's row and checks the lease: a worker whose lease is
 gone changes nothing. All times are the database's own.
@@ -6,26 +6,28 @@ gone changes nothing. All times are the database's own.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
-from typing import Any, TypeVar
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import connections
-from django.db.models import Case, F, Min, Q, QuerySet, When
+from django.db.models import Case, Count, F, Max, Min, Q, QuerySet, When
+from django.db.models.constants import OnConflict
+from django.db.models.functions import Coalesce
 from django.db.models.functions import Now as DatabaseNow
 
 from audit_core import log
 from audit_core.errors import LeaseLost
 from audit_core.event import RecordedEvent
-from audit_core.log import SEQUENCER, Lease, ParkedEvent, TargetKey
+from audit_core.log import SEQUENCER, SUMMARIES, TRIMMER, Lease, ParkedEvent, TargetKey, delivered_seq
 from audit_django.capture.transactions import joined
-from audit_django.labels import BATCH
+from audit_django.log import reading
+from audit_django.log.floor import Floor
+from audit_django.log.sequencing import sequence
 from audit_django.models import AuditEvent, Cursor, LogEntry, OutboxEntry, ParkedEntry, Summary
 from audit_django.outbox import column_key, insert
-
-_Key = TypeVar("_Key", int, UUID)
 
 
 class Now(DatabaseNow):
@@ -49,6 +51,7 @@ class DjangoLog:
     def __init__(self, using: str = "default", language: str = "en") -> None:
         self.using = using
         self.language = language
+        self._floor = Floor()
 
     def acquire(self, name: str, owner: str, ttl_seconds: float) -> Lease | None:
         """Take or renew the lease in one UPDATE: of two workers that try at once, one finds no row."""
@@ -70,6 +73,36 @@ class DjangoLog:
                 return None
             return Lease(name, owner, self._cursors().values_list("epoch", flat=True).get(name=name))
 
+    def now(self) -> datetime:
+        """The database's time."""
+        # A query has to be about something: here about the cursors, of which there may be none.
+        return self._cursors().aggregate(now=Coalesce(Max(Now()), Now()))["now"]  # type: ignore[no-any-return]
+
+    def start(self, name: str, seq: int) -> None:
+        """Make a cursor, if there is none."""
+        self._cursors().bulk_create([Cursor(name=name, seq=seq)], ignore_conflicts=True)
+
+    def seek(self, name: str, seq: int) -> None:
+        """Set a cursor; the epoch grows, so that the lease is lost."""
+        free = {"owner": None, "expires_at": None, "failures": 0, "error": None, "retry_at": None}
+        with joined(self.using):
+            self.start(name, seq)
+            self._cursors().filter(name=name).update(seq=seq, epoch=F("epoch") + 1, **free)
+
+    def forget(self, name: str) -> None:
+        """Delete a cursor and what is parked."""
+        with joined(self.using):
+            self._cursors().filter(name=name).delete()
+            ParkedEntry.objects.using(self.using).filter(sink=name).delete()
+
+    def release_expired(self) -> Sequence[str]:
+        """Take the owner off expired leases."""
+        expired = self._cursors().filter(expires_at__lte=Now()).exclude(owner=None)
+        with joined(self.using):
+            names = list(expired.select_for_update().order_by("name").values_list("name", flat=True))
+            self._cursors().filter(name__in=names).update(owner=None, expires_at=None)
+        return names
+
     def pause(self, name: str) -> None:
         """Give nobody the lease on ``name`` until :meth:`resume`."""
         self._cursors().update_or_create(name=name, defaults={"paused": True})
@@ -84,46 +117,35 @@ class DjangoLog:
 
     def unsequenced(self) -> bool:
         """Whether anything waits in the outbox."""
-        return OutboxEntry.objects.using(self.using).exists()
+        if connections[self.using].vendor == "postgresql":
+            self._floor.check(connections[self.using])
+        return OutboxEntry.objects.using(self.using).filter(id__gt=self._floor.id).exists()
 
     def sequence(self, lease: Lease, limit: int) -> int:
         """Give the oldest rows of the outbox their seq."""
-        if lease.name != SEQUENCER:
-            raise ValueError(f"Sequencing needs the lease on {SEQUENCER!r}, not on {lease.name!r}.")
-        with self._fenced(lease):
-            waiting = OutboxEntry.objects.using(self.using).order_by("id")
-            batch = list(waiting.values_list("id", "event_id", "leaf_hash")[:limit])
-            if not batch:
-                return 0
-            head = self._cursors().values_list("seq", flat=True).get(name=SEQUENCER)
-            rows = [
-                (head + n, event_id, leaf_hash) for n, (_, event_id, leaf_hash) in enumerate(batch, start=1)
-            ]
-            insert(connections[self.using], LogEntry, rows)
-            # By id, not up to the last: a lower id may have been committed since it was read.
-            for ids in _batches([entry_id for entry_id, _, _ in batch]):
-                self._delete_from_outbox(ids)
-            self._cursors().filter(name=SEQUENCER).update(seq=head + len(batch))
-        return len(batch)
-
-    def _delete_from_outbox(self, ids: Sequence[int]) -> None:
-        connection = connections[self.using]
-        table = connection.ops.quote_name(OutboxEntry._meta.db_table)
-        # MariaDB scans a small table, and waits for rows that others have not committed yet; in key order it goes by the key.
-        order = f" ORDER BY id LIMIT {len(ids)}" if connection.vendor == "mysql" else ""
-        with connection.cursor() as cursor:
-            cursor.execute(f"DELETE FROM {table} WHERE id IN ({', '.join(['%s'] * len(ids))}){order}", ids)  # noqa: S608
+        _check_name(lease, SEQUENCER)
+        moved = sequence(connections[self.using], lease, limit, self._floor)
+        if moved is None:
+            raise _lost(lease)
+        return moved
 
     def read(self, after: int, limit: int) -> Sequence[RecordedEvent]:
-        """The next events of the log, in three queries."""
-        entries = LogEntry.objects.using(self.using).filter(seq__gt=after).order_by("seq")[:limit]
-        return self._recorded(entries)
+        """The next events of the log."""
+        return reading.read(self.using, self.language, after, limit)
 
     def get(self, event_ids: Collection[UUID]) -> Sequence[RecordedEvent]:
         """These events, by seq."""
-        entries = LogEntry.objects.using(self.using)
-        found = [entry for ids in _batches(list(event_ids)) for entry in entries.filter(event_id__in=ids)]
-        return self._recorded(sorted(found, key=lambda entry: entry.seq))
+        return reading.get(self.using, self.language, event_ids)
+
+    def seq_before(self, moment: datetime) -> int:
+        """The seq to start after."""
+        later = AuditEvent.objects.using(self.using).filter(occurred_at__gte=moment)
+        first = (
+            LogEntry.objects.using(self.using)
+            .filter(event_id__in=later.values("event_id"))
+            .aggregate(Min("seq"))
+        )
+        return self.cursor(SEQUENCER).seq if first["seq__min"] is None else first["seq__min"] - 1
 
     def cursor(self, name: str) -> log.Cursor:
         """Where ``name`` stands."""
@@ -153,13 +175,10 @@ class DjangoLog:
 
     def save_summaries(self, lease: Lease, summaries: Mapping[UUID, str]) -> None:
         """Keep sentences."""
+        _check_name(lease, SUMMARIES)
+        rows = [(event_id, self.language, text) for event_id, text in summaries.items()]
         with self._fenced(lease):
-            Summary.objects.using(self.using).bulk_create(
-                [Summary(event_id=key, language=self.language, text=text) for key, text in summaries.items()],
-                update_conflicts=True,
-                update_fields=["text"],
-                unique_fields=self._unique_fields("event_id", "language"),
-            )
+            insert(connections[self.using], Summary, rows, OnConflict.UPDATE)
 
     def park(self, lease: Lease, events: Sequence[RecordedEvent], reason: str) -> None:
         """Set events aside."""
@@ -183,8 +202,7 @@ class DjangoLog:
     def unpark(self, lease: Lease, event_ids: Collection[UUID]) -> None:
         """Forget that events are parked."""
         with self._fenced(lease):
-            for ids in _batches(list(event_ids)):
-                ParkedEntry.objects.using(self.using).filter(sink=lease.name, event_id__in=ids).delete()
+            ParkedEntry.objects.using(self.using).filter(sink=lease.name, event_id__in=event_ids).delete()
 
     def parked(self, sink: str | None = None, limit: int = 1000, after: int = 0) -> Sequence[ParkedEvent]:
         """What is parked."""
@@ -198,6 +216,11 @@ class DjangoLog:
             for e in entries.order_by("sink", "seq")[:limit]
         ]
 
+    def parked_counts(self) -> Mapping[str, int]:
+        """How many events are parked for each sink."""
+        entries = ParkedEntry.objects.using(self.using).order_by()
+        return dict(entries.values_list("sink").annotate(Count("id")))
+
     def parked_targets(self, sink: str) -> Mapping[TargetKey, int]:
         """The targets of which something is parked, each with the lowest seq."""
         entries = ParkedEntry.objects.using(self.using).filter(sink=sink).exclude(target_type=None)
@@ -207,6 +230,22 @@ class DjangoLog:
                 Min("seq")
             )
         }
+
+    def trim(self, lease: Lease, through: int) -> int:
+        """Delete texts and sentences."""
+        _check_name(lease, TRIMMER)
+        with self._fenced(lease):
+            first_parked = ParkedEntry.objects.using(self.using).aggregate(Min("seq"))["seq__min"]
+            through = min(through, delivered_seq(self.cursors(), first_parked))
+            after = self.cursor(TRIMMER).seq
+            if through <= after:
+                return 0
+            entries = LogEntry.objects.using(self.using).filter(seq__gt=after, seq__lte=through)
+            event_ids = list(entries.values_list("event_id", flat=True))
+            for model in (AuditEvent, Summary):
+                model._default_manager.using(self.using).filter(event_id__in=event_ids).delete()
+            self._cursors().filter(name=TRIMMER).update(seq=through)
+        return through - after
 
     def _cursors(self) -> QuerySet[Cursor]:
         return Cursor.objects.using(self.using)
@@ -221,38 +260,19 @@ class DjangoLog:
             _check(self._held(lease).update(seq=F("seq")), lease)
             yield
 
-    def _unique_fields(self, *names: str) -> list[str] | None:
-        return list(names) if connections[self.using].features.supports_update_conflicts_with_target else None
 
-    def _recorded(self, entries: Iterable[LogEntry]) -> list[RecordedEvent]:
-        entries = list(entries)
-        texts: dict[UUID, str] = {}
-        summaries: dict[UUID, str] = {}
-        for ids in _batches([entry.event_id for entry in entries]):
-            events = AuditEvent.objects.using(self.using).filter(event_id__in=ids)
-            texts.update(events.values_list("event_id", "text"))
-            saved = Summary.objects.using(self.using).filter(event_id__in=ids, language=self.language)
-            summaries.update(saved.values_list("event_id", "text"))
-        return [
-            RecordedEvent(
-                id=entry.event_id,
-                text=texts[entry.event_id],
-                leaf_hash=bytes(entry.leaf_hash),
-                seq=entry.seq,
-                summary=summaries.get(entry.event_id),
-            )
-            for entry in entries
-            if entry.event_id in texts  # pruned since
-        ]
-
-
-def _batches(items: Sequence[_Key]) -> Iterable[Sequence[_Key]]:
-    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
+def _check_name(lease: Lease, name: str) -> None:
+    if lease.name != name:
+        raise ValueError(f"This needs the lease on {name!r}, not on {lease.name!r}.")
 
 
 def _check(found: int, lease: Lease) -> None:
     if not found:
-        raise LeaseLost(f"{lease.owner} no longer holds the lease on {lease.name!r} (epoch {lease.epoch}).")
+        raise _lost(lease)
+
+
+def _lost(lease: Lease) -> LeaseLost:
+    return LeaseLost(f"{lease.owner} no longer holds the lease on {lease.name!r} (epoch {lease.epoch}).")
 
 
 def _cursor(row: Cursor) -> log.Cursor:
