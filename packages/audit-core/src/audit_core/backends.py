@@ -25,7 +25,7 @@ CONTRACTS: dict[str, type] = {
     "summarizer": Summarizer,
     "outbox": Outbox,
 }
-_KEYS = ("BACKEND", "OPTIONS")
+_KEYS = ("BACKEND", "OPTIONS", "START")  # START is for the relay
 
 
 def build(

@@ -177,6 +177,12 @@ class Log(Protocol):
     def unpark(self, lease: Lease, event_ids: Collection[UUID]) -> None:
         """Forget that these events are parked for the lease's sink, because it has them now."""
 
+    def discard(self, sink: str, event_ids: Collection[UUID]) -> int:
+        """Forget that these events are parked for ``sink``, which will never have them; how many were.
+
+        No lease is needed: it is done while the sink is paused or out of order.
+        """
+
     def parked(self, sink: str | None = None, limit: int = 1000, after: int = 0) -> Sequence[ParkedEvent]:
         """What is parked with a seq above ``after``, for one sink or all, by sink and seq."""
 

@@ -337,15 +337,22 @@ class MemoryLog:
                 self._parked.setdefault((lease.name, recorded.seq), parked)
 
     def unpark(self, lease: Lease, event_ids: Collection[UUID]) -> None:
-        """Forget that events are parked."""
+        """Forget that events are parked, because the sink has them."""
         with self._lock:
             self._fence(lease)
-            gone = set(event_ids)
-            self._parked = {
-                key: parked
+            self.discard(lease.name, event_ids)
+
+    def discard(self, sink: str, event_ids: Collection[UUID]) -> int:
+        """Forget that events are parked."""
+        with self._lock:
+            gone = [
+                key
                 for key, parked in self._parked.items()
-                if parked.sink != lease.name or parked.event_id not in gone
-            }
+                if parked.sink == sink and parked.event_id in event_ids
+            ]
+            for key in gone:
+                del self._parked[key]
+            return len(gone)
 
     def parked(self, sink: str | None = None, limit: int = 1000, after: int = 0) -> Sequence[ParkedEvent]:
         """What is parked."""

@@ -30,8 +30,9 @@ def stream(name: str) -> Any:
 
 @lru_cache(maxsize=1)
 def summarizer() -> Any:
-    """The summarizer."""
-    return backends.build("summarizer", get_settings().summarizer, label="AUDIT['SUMMARIZER']")
+    """The summarizer; ``None`` where no sentences are to be written."""
+    config = get_settings().summarizer
+    return None if config is None else backends.build("summarizer", config, label="AUDIT['SUMMARIZER']")
 
 
 def sinks() -> Mapping[str, Any]:
@@ -45,11 +46,12 @@ def sinks() -> Mapping[str, Any]:
 def configured() -> Mapping[str, Any]:
     """Every backend of the settings, by where it is configured."""
     settings = get_settings()
-    return {
+    found = {
         **{f"STORAGES[{name!r}]": storage(name) for name in settings.storages},
         **{f"STREAMS[{name!r}]": stream(name) for name in settings.streams},
         "SUMMARIZER": summarizer(),
     }
+    return {place: backend for place, backend in found.items() if backend is not None}
 
 
 def load() -> None:
@@ -64,7 +66,8 @@ def load() -> None:
     for kind, configured in (("storage", settings.storages), ("stream", settings.streams)):
         for config in configured.values():
             manager.factory(kind, config["BACKEND"])
-    manager.factory("summarizer", settings.summarizer["BACKEND"])
+    if settings.summarizer is not None:
+        manager.factory("summarizer", settings.summarizer["BACKEND"])
 
 
 def _forget(*, setting: str, **kwargs: Any) -> None:

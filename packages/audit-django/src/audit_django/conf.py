@@ -18,7 +18,7 @@ from audit_core.errors import ConfigurationError
 from audit_core.log import RESERVED
 
 if TYPE_CHECKING:
-    from audit_core.relay import RelaySettings
+    from audit_core.relay.settings import RelaySettings, Start
 
 RELAYS = ("inline", "celery", "tasks", "worker")
 MODELS = ("registered", "all")
@@ -52,11 +52,12 @@ class AuditSettings:
         default_factory=lambda: {"default": {"BACKEND": "database"}}
     )
     streams: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    summarizer: Mapping[str, Any] = field(default_factory=lambda: {"BACKEND": "grammar"})
+    summarizer: Mapping[str, Any] | None = field(default_factory=lambda: {"BACKEND": "grammar"})
     query: str = "default"
     language: str = field(default_factory=lambda: settings.LANGUAGE_CODE)
     relay: str = "inline"
     relay_options: Mapping[str, Any] = field(default_factory=dict)
+    relay_notify: bool = False
     databases: Sequence[str] = ("default",)
     models: str = "registered"
     exclude_models: Sequence[str] = DEFAULT_EXCLUDED_MODELS
@@ -92,6 +93,14 @@ class AuditSettings:
         from audit_core.relay import RelaySettings
 
         return RelaySettings(**self.relay_options)
+
+    @cached_property
+    def starts(self) -> Mapping[str, Start]:
+        """Where each sink begins that was never served."""
+        from audit_core.relay.settings import start_of
+
+        sinks = {**self.storages, **self.streams}
+        return {name: start_of(config.get("START", "first")) for name, config in sinks.items()}
 
     def resolver(self, name: str) -> Callable[..., Any] | None:
         """The callable that the setting ``name`` (``actor_resolver`` …) is the dotted path of."""
@@ -153,7 +162,7 @@ def _problem(key: str, value: Any) -> Problem | None:
     if key in ("STORAGES", "STREAMS"):
         return _backends_problem(key, value)
     if key == "SUMMARIZER":
-        return _backend_problem(key, value)
+        return None if value is None else _backend_problem(key, value)
     words = {"RELAY": RELAYS, "MODELS": MODELS, "ON_ERROR": ON_ERROR}.get(key)
     if words and value not in words:
         return Problem("audit.E004", f"AUDIT[{key!r}] is {value!r}.", f"Write one of: {', '.join(words)}.")
@@ -182,6 +191,7 @@ _TYPES: dict[str, Any] = {
         ("DATABASES", "EXCLUDE_MODELS", "EXCLUDE_FIELDS", "TRUSTED_PROXIES", "SENSITIVE_KEYS"), Sequence
     ),
     "MAX_VALUE_BYTES": int,
+    "RELAY_NOTIFY": bool,
     **dict.fromkeys(("QUERY", "LANGUAGE", "REQUEST_ID_HEADER", "SENSITIVE_PATTERN"), str),
 }
 
@@ -204,10 +214,16 @@ def _backend_problem(key: str, config: Any) -> Problem | None:
         return Problem(
             "audit.E003", f"AUDIT['{key}'] has no BACKEND.", "Write {'BACKEND': 'name', 'OPTIONS': {…}}."
         )
-    if unknown := set(config) - {"BACKEND", "OPTIONS"}:
+    if unknown := set(config) - {"BACKEND", "OPTIONS", *(() if key == "SUMMARIZER" else ("START",))}:
         return Problem(
             "audit.E003", f"AUDIT['{key}'] has the unknown key {min(unknown)!r}.", "Put it under 'OPTIONS'."
         )
+    from audit_core.relay.settings import start_of
+
+    try:
+        start_of(config.get("START", "first"))
+    except ValueError as error:
+        return Problem("audit.E003", f"AUDIT['{key}']['START'] cannot be used.", str(error))
     return None
 
 

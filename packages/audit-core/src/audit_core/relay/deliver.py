@@ -8,12 +8,13 @@ from typing import Any, TypeAlias
 
 from audit_core.errors import ConfigurationError
 from audit_core.event import RecordedEvent
-from audit_core.log import seq_of
+from audit_core.log import SEQUENCER, Cursor, seq_of
 from audit_core.relay.backoff import lease_ttl_seconds
 from audit_core.relay.batch import Batch, Blocked, Verdict, verdict
 from audit_core.relay.lease import Hold
 from audit_core.relay.park import park_refusals
 from audit_core.relay.report import StageReport, State, words_of
+from audit_core.relay.settings import Start
 from audit_core.relay.stage import Tools
 from audit_core.storages.contract import Storage
 from audit_core.streams.contract import Stream
@@ -36,8 +37,9 @@ def write_of(name: str, sink: Any) -> Write:
 class DeliverStage:
     """Brings one sink up to date; its cursor moves only when the sink has confirmed."""
 
-    def __init__(self, tools: Tools, name: str, sink: Storage | Stream) -> None:
+    def __init__(self, tools: Tools, name: str, sink: Storage | Stream, start: Start) -> None:
         self.name = name
+        self._start = start
         self.write = write_of(name, sink)
         self._tools = tools
         self._last_call_seconds = 0.0
@@ -57,12 +59,12 @@ class DeliverStage:
         tools, log = self._tools, self._tools.log
         cursors = {cursor.name: cursor for cursor in log.cursors()}
         head = cursors[tools.readable].seq if tools.readable in cursors else 0
-        mine = cursors.get(self.name)
-        if (mine.seq if mine else 0) >= head:
+        mine = cursors.get(self.name) or self._begin()
+        if mine.seq >= head:
             return StageReport(self.name)
-        hold = None if mine and mine.paused else tools.hold(self.name, self.ttl_seconds)
+        hold = None if mine.paused else tools.hold(self.name, self.ttl_seconds)
         if hold is None:
-            return StageReport(self.name, state=State.HELD, error=mine.error if mine else None)
+            return StageReport(self.name, state=State.HELD, error=mine.error)
         report = StageReport(self.name)
         with hold:
             position = log.cursor(self.name).seq
@@ -78,6 +80,15 @@ class DeliverStage:
                 position = through
         done = position >= head
         return report.then(StageReport(self.name, state=State.IDLE if done else State.BUSY))
+
+    def _begin(self) -> Cursor:
+        """The cursor of a sink that has none yet. Of workers that begin at once, the first decides."""
+        log = self._tools.log
+        if self._start == "now":
+            log.start(self.name, log.cursor(SEQUENCER).seq)
+        elif self._start != "first":
+            log.start(self.name, log.seq_before(self._start))
+        return log.cursor(self.name)
 
     def _deliver(self, hold: Hold, blocked: Blocked, position: int, through: int) -> StageReport:
         """One batch: the events above ``position`` up to ``through``."""

@@ -18,7 +18,7 @@ from audit_core.relay.park import Retried, retry
 from audit_core.relay.probe import Probe, no_probe
 from audit_core.relay.report import Report, StageReport, State, words_of
 from audit_core.relay.sequence import SequenceStage
-from audit_core.relay.settings import RelaySettings
+from audit_core.relay.settings import RelaySettings, Start
 from audit_core.relay.stage import NoHooks, RelayHooks, Stage, Tools
 from audit_core.relay.summarize import SentenceWriter, SummaryStage
 from audit_core.relay.tail import Tail
@@ -33,6 +33,8 @@ _NEVER = threading.Event()
 class Relay:
     """Moves events from the outbox to ``log``, summarizes them, and delivers them to ``sinks``, by name.
 
+    ``starts`` says where a sink begins that was never served: with the first event unless it is given.
+
     Safe to share between threads, and with other relays in other processes: leases see to it that one of them
     does each thing. ``summarizer`` and ``fallback`` are the ``grammar`` one unless given; the fallback does
     no I/O. Without ``summaries`` no sentences are written, and no sink waits for them. ``language`` is that
@@ -46,6 +48,7 @@ class Relay:
         log: Log,
         sinks: Mapping[str, Storage | Stream] = MappingProxyType({}),
         *,
+        starts: Mapping[str, Start] = MappingProxyType({}),
         summaries: bool = True,
         summarizer: Summarizer | None = None,
         fallback: Summarizer | None = None,
@@ -85,7 +88,10 @@ class Relay:
             self._tools.delay_seconds,
             monotonic,
         )
-        self._sinks = {name: DeliverStage(self._tools, name, sink) for name, sink in sinks.items()}
+        self._sinks = {
+            name: DeliverStage(self._tools, name, sink, starts.get(name, "first"))
+            for name, sink in sinks.items()
+        }
         stages: list[Stage] = [SequenceStage(self._tools)]
         if summaries:
             stages.append(SummaryStage(self._tools, writer))

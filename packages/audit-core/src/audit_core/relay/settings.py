@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Literal, TypeAlias, cast
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,3 +49,22 @@ class RelaySettings:
         ):
             if getattr(self, low) > getattr(self, high):
                 raise ValueError(f"{low} ({getattr(self, low)}) is more than {high} ({getattr(self, high)}).")
+
+
+Start: TypeAlias = "Literal['first', 'now'] | datetime"
+"""Where a sink begins that never took anything: with the first event, with the next one, or with what occurred from then on."""
+
+
+def start_of(value: Any) -> Start:
+    """``"first"``, ``"now"``, or a moment (an aware ``datetime`` or its ISO 8601 text). Raises ``ValueError``."""
+    if value in ("first", "now"):
+        return cast("Start", value)
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+        if moment.tzinfo is not None:
+            return cast("datetime", moment)
+    except (ValueError, AttributeError):
+        pass
+    raise ValueError(
+        f"{value!r} is no start: write 'first', 'now' or a time with its zone, such as '2026-03-01T00:00:00Z'."
+    )

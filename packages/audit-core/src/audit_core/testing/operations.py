@@ -84,6 +84,16 @@ class OperationTests(EnvironmentTests):
         env.log.park(self.acquire(env, "another"), events[:1], "refused")
         assert dict(env.log.parked_counts()) == {SINK: 3, "another": 1}
 
+    def test_parked_events_are_discarded_without_a_lease(self, env: LogEnvironment) -> None:
+        events = self.fill(env, 3)
+        for name in (SINK, "another"):
+            env.log.park(self.acquire(env, name), events, "refused")
+        env.log.pause(SINK)
+        assert env.log.discard(SINK, [event.id for event in events[:2]]) == 2
+        assert env.log.discard(SINK, [events[0].id]) == 0
+        assert [parked.event_id for parked in env.log.parked(SINK)] == [events[2].id]
+        assert len(env.log.parked("another")) == 3
+
     def test_expired_leases_lose_their_owner(self, env: LogEnvironment) -> None:
         self.acquire(env, SINK)
         self.expire(env)

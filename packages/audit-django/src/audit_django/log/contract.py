@@ -200,9 +200,14 @@ class DjangoLog:
             ParkedEntry.objects.using(self.using).bulk_create(entries, ignore_conflicts=True)
 
     def unpark(self, lease: Lease, event_ids: Collection[UUID]) -> None:
-        """Forget that events are parked."""
+        """Forget that events are parked, because the sink has them."""
         with self._fenced(lease):
-            ParkedEntry.objects.using(self.using).filter(sink=lease.name, event_id__in=event_ids).delete()
+            self.discard(lease.name, event_ids)
+
+    def discard(self, sink: str, event_ids: Collection[UUID]) -> int:
+        """Forget that events are parked."""
+        entries = ParkedEntry.objects.using(self.using)
+        return entries.filter(sink=sink, event_id__in=event_ids).delete()[0]
 
     def parked(self, sink: str | None = None, limit: int = 1000, after: int = 0) -> Sequence[ParkedEvent]:
         """What is parked."""

@@ -20,6 +20,8 @@ def make_relay(using: str, relay_settings: RelaySettings) -> Relay:
     return Relay(
         DjangoLog(using, settings.language),
         backends.sinks(),
+        starts=settings.starts,
+        summaries=settings.summarizer is not None,
         summarizer=backends.summarizer(),
         language=settings.language,
         hooks=get_plugin_manager(),
