@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from audit_core.errors import LeaseLost
 from audit_core.event import RecordedEvent
-from audit_core.log import Lease
+from audit_core.log import Lease, seq_of
 from audit_core.relay.batch import Batch, Blocked
 from audit_core.relay.report import State, words_of
 from audit_core.relay.stage import Tools
@@ -25,7 +25,8 @@ def park_refusals(tools: Tools, lease: Lease, batch: Batch) -> int:
     if not batch.refusals:
         return 0
     tools.probe("deliver.before_park")
-    in_order = sorted(batch.refusals, key=lambda refusal: (refusal[1], refusal[0].seq or 0))
+    # What was refused goes before what follows it: a crash in between must leave nothing parked without its cause.
+    in_order = sorted(batch.refusals, key=lambda refusal: (refusal[2] is None, seq_of(refusal[0])))
     for reason, refusals in groupby(in_order, key=lambda refusal: refusal[1]):
         tools.log.park(lease, [event for event, _, _ in refusals], reason)
     tools.probe("deliver.after_park")

@@ -131,7 +131,7 @@ class Relay:
                     break
                 turn = self._turn(self._stages[name], stop)
                 reports[name] = reports[name].then(turn) if name in reports else turn
-                moved = moved or turn.moved
+                moved = moved or turn.moved or turn.state is State.BUSY  # past trimmed events, say
                 if turn.state not in (State.IDLE, State.BUSY):
                     names.remove(name)
             over = over or not moved

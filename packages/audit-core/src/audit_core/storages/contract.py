@@ -27,6 +27,7 @@ class Storage(Protocol):
         All are kept, or an error is raised: :class:`~audit_core.errors.RetryableError` when waiting may help,
         :class:`~audit_core.errors.PermanentError` when this batch will never be taken, and
         :class:`~audit_core.errors.PartialWrite` naming the events that were refused for good while all others were kept.
+        A store in which the order of arrival shows also leaves out, and names, the later events of a refused one's target.
         """
 
 
