@@ -170,7 +170,7 @@ os.waitpid(child, 0)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_child_has_a_thread_of_its_own_and_the_last_nudge_goes_out_at_the_end():
     """A fork as gunicorn with preloading and Celery's own workers do it."""
-    command = [sys.executable, "-W", "ignore:.*fork:DeprecationWarning", "-c", FORK]
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORK]
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "django_settings",

@@ -1,4 +1,5 @@
 """After a commit: plugins are told, and with ``RELAY = "inline"`` the events go on to the sinks at once, in this process.
+For the other relays see :mod:`.nudge` and :mod:`.notify`.
 
 Without a sink there is nothing to hurry for: the timeline shows what is committed, numbered or not. So a request pays for
 nothing but its own flush, and the log is numbered by ``manage.py audit relay`` whenever that runs.
@@ -14,6 +15,7 @@ from audit_core.plugins.manager import get_plugin_manager
 from audit_django import backends
 from audit_django.capture.transactions import after_commit
 from audit_django.conf import get_settings
+from audit_django.relay.notify import notify
 from audit_django.relay.nudge import nudge
 
 logger = logging.getLogger("audit.relay")
@@ -24,7 +26,7 @@ INLINE_BUDGET_SECONDS = 5.0
 
 def install() -> None:
     """Listen to commits. Doing it again changes nothing."""
-    for listener in (tell_plugins, deliver, nudge):
+    for listener in (tell_plugins, deliver, nudge, notify):
         if listener not in after_commit:
             after_commit.append(listener)
 
