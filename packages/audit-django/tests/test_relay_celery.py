@@ -124,10 +124,13 @@ class Project:
             return broker.default_channel.queue_declare(self.queue, passive=True).message_count
 
     def remove_queue(self):
-        from kombu import Connection
+        from kombu import Connection, Exchange, Queue
 
         with Connection(self.broker) as broker:
-            broker.default_channel.queue_delete(self.queue)
+            queue = Queue(self.queue, Exchange(self.queue), self.queue, channel=broker.default_channel)
+            queue.declare()  # on Redis the bindings alone that this connection has made go with the queue
+            queue.delete()
+            queue.exchange.delete()
 
 
 class Process:
