@@ -100,6 +100,12 @@ def test_a_transaction_that_sqlite_rolled_back_says_so(database):
     assert sequence(database) == []
 
 
+def test_the_first_error_is_the_one_that_is_told(database):
+    with pytest.raises(ZeroDivisionError), database.transaction() as connection:
+        connection.execute("ROLLBACK")  # what SQLite does by itself when the disk is full
+        _ = 1 / 0
+
+
 def test_the_program_may_want_rows_of_its_own_kind(database):
     database.connection.row_factory = lambda cursor, row: {"value": row[0]}
     event = make_event()
@@ -127,6 +133,22 @@ def test_events_go_with_a_transaction_of_the_program_s_own_connection(database):
     assert (orders(database), sequence(database)) == (["new"], [kept.id])
 
 
+def test_a_refused_append_leaves_nothing_in_a_transaction_of_the_program_s_own(database):
+    known, new = make_event(), make_event()
+    database.outbox.append([known])
+    own = sqlite3.connect(database.path)
+    try:
+        own.execute("INSERT INTO orders (status) VALUES ('new')")
+        with pytest.raises(sqlite3.IntegrityError):
+            append(own, [new, known])
+        own.commit()
+    finally:
+        own.close()
+    assert orders(database) == ["new"]
+    [(events,)] = database.connection.execute("SELECT count(*) FROM audit_event")
+    assert events == 1
+
+
 def test_without_a_transaction_there_is_nothing_to_go_with(database):
     own = sqlite3.connect(database.path)
     try:
@@ -135,6 +157,24 @@ def test_without_a_transaction_there_is_nothing_to_go_with(database):
     finally:
         own.close()
     assert database.outbox.waiting().count == 0
+
+
+# the log
+
+
+def test_sequencing_none_moves_none(database):
+    event = make_event()
+    database.outbox.append([event])
+    assert database.log.sequence(database.log.acquire(SEQUENCER, "test", 30), 0) == 0
+    assert sequence(database) == [event.id]
+
+
+def test_events_are_found_by_id_in_the_order_of_the_log(database):
+    events = make_events(20)
+    database.outbox.append(events)
+    sequence(database)
+    wanted = [event.id for event in events]
+    assert [event.id for event in database.log.get(sorted(wanted, key=hash))] == wanted
 
 
 # threads and processes
@@ -207,6 +247,7 @@ with database.transaction() as inherited:
     child = os.fork()
     if child == 0:
         database.close()  # not the parent's
+        assert inherited.in_transaction
         fresh = database.connection is not inherited and not database.connection.in_transaction
         os._exit(0 if fresh and database.outbox.waiting().count == 0 else 1)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -264,6 +305,17 @@ def test_processes_that_make_the_file_at_once_wait_for_each_other(tmp_path):
     assert [process.returncode for process in processes] == [0, 0, 0, 0]
 
 
+def test_a_writer_in_another_journal_mode_is_waited_for(tmp_path, monkeypatch):
+    path = tmp_path / "shop.db"
+    rival = sqlite3.connect(path)
+    rival.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr("audit_core.sqlite.connection.time.sleep", lambda seconds: rival.commit())
+    database = SqliteDatabase(path)
+    database.setup()
+    database.close()
+    rival.close()
+
+
 def test_a_relative_path_is_that_of_the_start(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     database = SqliteDatabase("audit.db")
@@ -313,3 +365,15 @@ def test_a_damaged_file_is_named(database):
 def test_a_place_where_no_file_can_be_made_is_named(tmp_path):
     with pytest.raises(ConfigurationError, match="nowhere.*unable to open"):
         SqliteDatabase(tmp_path / "nowhere" / "audit.db").setup()
+
+
+def test_a_file_that_may_not_be_written_is_named(tmp_path):
+    path = tmp_path / "shop.db"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE orders (id INTEGER)")
+    connection.close()
+    path.chmod(0o444)
+    if os.access(path, os.W_OK):
+        pytest.skip("this user may write to every file")
+    with pytest.raises(ConfigurationError, match=r"shop.db cannot hold .* readonly"):
+        SqliteDatabase(path).setup()

@@ -60,11 +60,11 @@ class SqliteCursors:
         )
 
     def seek(self, name: str, seq: int) -> None:
-        """Set a cursor; the epoch grows, so that the lease is lost."""
+        """Set a cursor; it has no owner then, so that the lease is lost."""
         self._execute(
             """
-            INSERT INTO audit_cursor AS held (name, seq, epoch) VALUES (?, ?, 1)
-            ON CONFLICT (name) DO UPDATE SET seq = excluded.seq, epoch = held.epoch + 1,
+            INSERT INTO audit_cursor (name, seq) VALUES (?, ?)
+            ON CONFLICT (name) DO UPDATE SET seq = excluded.seq,
                 owner = NULL, expires_at = NULL, failures = 0, retry_at = NULL, error = NULL
             """,
             (name, seq),

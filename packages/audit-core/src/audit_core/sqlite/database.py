@@ -20,7 +20,6 @@ _UNUSABLE = frozenset(
         sqlite3.SQLITE_CANTOPEN,
         sqlite3.SQLITE_CORRUPT,
         sqlite3.SQLITE_NOTADB,
-        sqlite3.SQLITE_PERM,
         sqlite3.SQLITE_READONLY,
     }
 )
