@@ -14,7 +14,7 @@ from audit_core.errors import PermanentError, RetryableError
 from audit_core.event import RecordedEvent
 from audit_core.relay.probe import Probe
 
-POISON_ONE_IN = 40  # events
+POISON_ONE_IN = 25  # events
 REFUSES = 0.7  # of the calls with such an event; a retry is taken in the end
 OUTAGE_BEFORE, OUTAGE_AFTER = 0.05, 0.05  # of the calls
 
