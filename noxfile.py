@@ -15,7 +15,7 @@ DJANGOS = {"5.2": PYTHONS, "6.1": PYTHONS[1:]}  # Django version: the Pythons it
 DATABASES = ["sqlite", "postgres", "mariadb"]
 OLDEST, NEWEST = PYTHONS[0], PYTHONS[-1]
 LTS, NEWEST_DJANGO = DJANGOS
-SERVERS = ["postgres", "mariadb"]  # what the tests marked `integration` talk to
+SERVERS = ["postgres", "mariadb", "redis", "rabbitmq"]  # what the tests marked `integration` talk to
 QUICK = "not slow and not integration and not browser"
 
 MATRIX = [

@@ -34,10 +34,10 @@ ZOMBIE_POINTS = (  # what comes next is a write that a zombie must be refused
     "retry.before_write",
     "retry.after_write",
 )
-OUTSIDE, ZOMBIE = 0.1, 0.25  # of the fates; the rest die at a step
+OUTSIDE, ZOMBIE, POINT = 0.1, 0.25, 0.5  # of the fates of a worker; the rest die at a statement
 PATIENCE_SECONDS = 1.0  # for a step that may never come
 # How often it passes its step before it dies; fast processes live longer this way.
-PASSINGS = {"worker": (1, 1, 2, 3), "writer": (10, 40, 80), "trimmer": (1, 2, 3)}
+PASSINGS = {"worker": (1, 1, 2, 3), "writer": (20, 60, 100), "trimmer": (1, 2, 3)}
 STOPPED_SECONDS = 2 * roles.KILLING.lease_seconds
 ZOMBIE_SECONDS = 0.5  # to do harm in
 KILL_LIMIT_SECONDS = 3.0  # on average: a run that needs longer is stuck
@@ -71,7 +71,7 @@ class Supervisor:
         self._chance = random.Random(seed)
         self._journal = Journal(folder / "journal")
         self._forks = 0
-        self._steps_of: dict[str, set[str]] = {"worker": set(self.passed), "writer": set(), "trimmer": set()}
+        self._statements_of: dict[str, set[str]] = {"worker": set(), "writer": set(), "trimmer": set()}
         self._chosen: Counter[tuple[str, str]] = Counter()
         self._missed: set[str] = set()  # the steps that some process did not come to in time
         self._last_words: dict[int, str] = {}
@@ -139,14 +139,16 @@ class Supervisor:
     def _choose(self, role: str) -> tuple[Fate | None, float]:
         """A fate, and how many seconds until death comes from outside."""
         chance = self._chance
-        if chance.random() < OUTSIDE or not self._steps_of[role]:
+        if chance.random() < OUTSIDE or not self._statements_of[role]:
             return None, chance.uniform(0.05, PATIENCE_SECONDS)
         stopped = any(child.fate and child.fate.signal is signal.SIGSTOP for child in self.processes.alive)
         if role == "worker" and not stopped and chance.random() < ZOMBIE:
             step = self._least_chosen("zombie", ZOMBIE_POINTS)
             return Fate(step, signal=signal.SIGSTOP), PATIENCE_SECONDS
-        step = self._least_chosen(role, self._steps_of[role])
-        passing = 1 if step in self._missed else chance.choice(PASSINGS[role])
+        at_point = role == "worker" and chance.random() < POINT
+        missing = [point for point in POINTS if not self.deaths[point]]
+        step = self._least_chosen(role, missing or POINTS if at_point else self._statements_of[role])
+        passing = min(PASSINGS[role]) if step in self._missed else chance.choice(PASSINGS[role])
         return Fate(step, passing), PATIENCE_SECONDS
 
     def _least_chosen(self, kind: str, steps: Collection[str]) -> str:
@@ -190,7 +192,8 @@ class Supervisor:
         for pid, what, text in self._journal.news():
             if what == "passes":
                 self.passed.add(text)
-                self._steps_of[self._role_of[pid]].add(text)
+                if text not in POINTS:
+                    self._statements_of[self._role_of[pid]].add(text)
             elif what == "ends":
                 self._last_words[pid] = text
             elif what == "lost":

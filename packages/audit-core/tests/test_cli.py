@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +39,7 @@ SHELF = """
     @hookimpl
     def audit_event_recorded(event): ...
 """
-REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "audit-command.md"
+REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "commands.md"
 LONG = "needs [bold]the client library[/bold] " + "that is very long indeed " * 12 + "THE END"
 
 
@@ -121,7 +122,7 @@ def test_a_blocked_plugin_and_a_name_claimed_twice_are_shown(installed, audit):
     assert line.split()[-1] == "blocked"
 
 
-# audit backends check
+# audit check
 
 
 @pytest.fixture
@@ -138,12 +139,15 @@ def test_backends_without_a_problem_exit_with_0(configured, audit):
     configured(
         '[storages.a]\nbackend = "shelf"\n[storages.b]\nbackend = "jsonl"\noptions = { path = "b.jsonl" }\n'
     )
-    finished = audit("backends", "check")
+    finished = audit("check")
     assert finished.returncode == 0, finished.stdout + finished.stderr
     lines = [line.split() for line in finished.stdout.splitlines()]
-    assert ["STORAGES['a']", "storage", "shelf", "ok"] in lines
-    assert ["STORAGES['b']", "storage", "jsonl", "ok"] in lines
-    assert ["SUMMARIZER", "summarizer", "grammar", "ok"] in lines
+    assert [line[:2] for line in lines if line[1:2] == ["ok"]] == [
+        ["OUTBOX", "ok"],
+        ["STORAGES['a']", "ok"],
+        ["STORAGES['b']", "ok"],
+        ["SUMMARIZER", "ok"],
+    ]
     assert ["closed"] in lines
 
 
@@ -165,28 +169,28 @@ def test_every_problem_is_listed_and_the_command_exits_with_1(configured, audit)
         backend = "shelf"
         """
     )
-    finished = audit("backends", "check")
+    finished = audit("check")
     assert finished.returncode == 1, finished.stderr
     by_name = {line.split()[0]: line for line in finished.stdout.splitlines()}
     assert "There is no storage 'shelv'. Did you mean 'shelf'?" in by_name["STORAGES['missing']"]
     assert "has no option 'fauld'. Did you mean 'fault'?" in by_name["STORAGES['wrong']"]
     assert by_name["STORAGES['denied']"].rstrip().endswith("problem  may not write into [bucket]")
     assert "OSError: [Errno 111] connection refused" in by_name["STORAGES['down']"]
-    assert by_name["STORAGES['fine']"].split()[-1] == "ok"
+    assert by_name["STORAGES['fine']"].split()[1] == "ok"
 
 
 def test_the_configuration_is_named_by_option_or_environment(configured, audit):
     configured('[storages.other]\nbackend = "shelf"\n', name="other.toml")
     for finished in (
-        audit("backends", "check", "--config", "other.toml"),
-        audit("backends", "check", AUDIT_CONFIG="other.toml"),
+        audit("--config", "other.toml", "check"),
+        audit("check", AUDIT_CONFIG="other.toml"),
     ):
         assert finished.returncode == 0, finished.stderr
         assert "STORAGES['other']" in finished.stdout
 
 
 def test_without_a_configuration_it_says_what_to_do_and_exits_with_2(audit):
-    finished = audit("backends", "check")
+    finished = audit("check")
     assert finished.returncode == 2
     assert finished.stdout == ""
     assert "Error: There is no configuration at audit.toml." in finished.stderr
@@ -215,15 +219,37 @@ def commands(group=None, names=()):
 
 
 def test_all_commands_are_known():
-    assert set(commands()) == {(), ("plugins",), ("backends",), ("backends", "check")}
+    top = [
+        "relay",
+        "backfill",
+        "stats",
+        "retry",
+        "clean",
+        "doctor",
+        "check",
+        "setup",
+        "plugins",
+        "sinks",
+        "parked",
+    ]
+    sinks = ["list", "pause", "resume", "rewind", "forget"]
+    parked = ["list", "show", "discard"]
+    assert set(commands()) == {
+        (),
+        *((name,) for name in top),
+        *(("sinks", name) for name in sinks),
+        *(("parked", name) for name in parked),
+    }
 
 
-@pytest.mark.parametrize("names", [("plugins",), ("backends", "check"), ()])
+@pytest.mark.parametrize(
+    "names", [names for names in commands() if names not in ((), ("sinks",), ("parked",))]
+)
 def test_every_command_has_help_with_examples_and_exit_codes(audit, names):
     finished = audit(*names, "--help", COLUMNS="200", TERMINAL_WIDTH="200")
     assert finished.returncode == 0
-    examples = finished.stdout.partition("Examples:")[2]
-    assert " ".join(["audit", *names]) in examples
+    examples = re.split("Examples?:", finished.stdout)[1]
+    assert " ".join(names) in examples
     assert "Exit codes: 0 all is well, 1 " in examples
 
 
@@ -235,8 +261,8 @@ def test_every_command_and_option_is_in_the_reference():
         command = typer.main.get_command(app)
         for name in names:
             command = command.commands[name]
-        _, found, section = page.partition(f"\n## {' '.join(['audit', *names])}\n")
-        assert found, f"write a section '## {' '.join(['audit', *names])}' in {REFERENCE.name}"
+        _, found, section = page.partition(f"\n## {' '.join(names) or 'audit'}\n")
+        assert found, f"write a section '## {' '.join(names) or 'audit'}' in {REFERENCE.name}"
         for parameter in command.params:
             assert f"\n`{parameter.opts[0]}`" in section.partition("\n## ")[0], (names, parameter.opts)
 

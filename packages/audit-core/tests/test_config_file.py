@@ -38,6 +38,7 @@ def test_a_file_and_the_settings_of_django_say_the_same(tmp_path):
 
 def test_backends_are_named_as_in_the_settings():
     assert [(kind, label) for kind, label, _ in EXPECTED.backends()] == [
+        ("outbox", "OUTBOX"),
         ("storage", "STORAGES['archive']"),
         ("stream", "STREAMS['events']"),
         ("summarizer", "SUMMARIZER"),
@@ -65,7 +66,10 @@ def test_the_environment_names_the_file_and_this_folder_is_the_last_resort(tmp_p
     ("text", "words"),
     [
         ("[storage.archive]", "has the unknown key 'STORAGE'. Did you mean 'STORAGES'?"),
-        ("colour = 1", "has the unknown key 'COLOUR'. There are: STORAGES, STREAMS, SUMMARIZER."),
+        (
+            "colour = 1",
+            "has the unknown key 'COLOUR'. There are: OUTBOX, STORAGES, STREAMS, SUMMARIZER, RELAY.",
+        ),
         ("storages = ['jsonl']", "STORAGES must be a table, not list"),
         ("[storages]\narchive = 'jsonl'", "STORAGES['archive'] must be a table, not str"),
         ("summarizer = 'grammar'", "SUMMARIZER must be a table, not str"),

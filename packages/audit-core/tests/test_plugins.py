@@ -65,6 +65,7 @@ def test_core_is_a_plugin_of_its_own():
         "storage": ("jsonl", "memory"),
         "stream": ("memory",),
         "summarizer": ("grammar",),
+        "outbox": ("memory", "sqlite"),
     }
 
 

@@ -1,6 +1,5 @@
 """The reference is complete: what the code has and a page lacks fails here."""
 
-import argparse
 import inspect
 import re
 from dataclasses import fields
@@ -13,7 +12,6 @@ from audit_core.event import Actor, Context, Event, Target
 from audit_core.relay import RelaySettings
 from audit_django import checks, conf, record
 from audit_django.conf import AuditSettings
-from audit_django.management.commands.audit import SUBCOMMANDS
 from audit_django.registry import Options
 
 REFERENCE = Path(__file__).parents[3] / "docs/reference"
@@ -52,15 +50,6 @@ def test_every_check_has_a_row(id):
 
 def test_no_check_is_described_that_is_not_there():
     assert set(re.findall(r"`(audit\.[EW]\d{3})`", page("checks.md"))) == set(check_ids())
-
-
-@pytest.mark.parametrize("name", SUBCOMMANDS)
-def test_every_subcommand_and_its_options(name):
-    parser = argparse.ArgumentParser(add_help=False)
-    SUBCOMMANDS[name].add_arguments(parser)
-    text = section("commands.md", name)
-    for action in parser._actions:
-        assert f"| `{action.option_strings[0]}` |" in text
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Options)])

@@ -35,7 +35,7 @@ def test_the_defaults_are_clean():
         ({"STORAGES": {"default": {"BACKEND": "database", "bucket": "x"}}}, "audit.E003", "under 'OPTIONS'"),
         ({"EXCLUDE_FIELDS": "updated_at"}, "audit.E003", "['updated_at']"),
         ({"MAX_VALUE_BYTES": "64k"}, "audit.E003", "int"),
-        ({"RELAY": "thread"}, "audit.E004", "inline, celery, worker"),
+        ({"RELAY": "thread"}, "audit.E004", "inline, celery, tasks, worker"),
         ({"MODELS": "some"}, "audit.E004", "registered, all"),
         ({"QUERY": "archive"}, "audit.E005", "default"),
         ({"SENSITIVE_KEYS": ["short"]}, "audit.E006", "token_urlsafe"),

@@ -1,5 +1,9 @@
 """The settings of a program without a framework: ``audit.toml``.
 
+    [outbox]
+    backend = "sqlite"
+    options = { path = "audit.sqlite3" }
+
     [storages.archive]
     backend = "jsonl"
     options = { path = "audit.jsonl" }
@@ -21,22 +25,37 @@ from typing import Any
 
 from audit_core.errors import ConfigurationError
 from audit_core.plugins.errors import did_you_mean
+from audit_core.relay.settings import RelaySettings, Start, start_of
 
 DEFAULT_PATH = "audit.toml"
 VARIABLE = "AUDIT_CONFIG"
-_KEYS = ("STORAGES", "STREAMS", "SUMMARIZER")
+_KEYS = ("OUTBOX", "STORAGES", "STREAMS", "SUMMARIZER", "RELAY")
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What is configured. Each backend is a mapping of ``BACKEND`` and ``OPTIONS``, by its name."""
+    """What is configured. Each backend is a mapping of ``BACKEND`` and ``OPTIONS``, by its name.
+
+    ``relay`` has the options of :class:`~audit_core.relay.RelaySettings`.
+    """
 
     storages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     streams: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     summarizer: Mapping[str, Any] = field(default_factory=lambda: {"BACKEND": "grammar"})
+    outbox: Mapping[str, Any] = field(
+        default_factory=lambda: {"BACKEND": "sqlite", "OPTIONS": {"path": "audit.sqlite3"}}
+    )
+    relay: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def starts(self) -> Mapping[str, Start]:
+        """Where each sink begins that was never served."""
+        sinks = {**self.storages, **self.streams}
+        return {name: start_of(config.get("START", "first")) for name, config in sinks.items()}
 
     def backends(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
         """Every backend: its kind, what messages call it (``STORAGES['archive']``), and its own settings."""
+        yield "outbox", "OUTBOX", self.outbox
         for name, config in self.storages.items():
             yield "storage", f"STORAGES[{name!r}]", config
         for name, config in self.streams.items():
@@ -79,10 +98,17 @@ def _read(raw: Mapping[str, Any], where: str) -> Config:
             str(name): _upper(_mapping(config, f"{where}: {key}[{name!r}]"), f"{where}: {key}[{name!r}]")
             for name, config in named.items()
         }
-    if "SUMMARIZER" in top:
-        summarizer = f"{where}: SUMMARIZER"
-        values["summarizer"] = _upper(_mapping(top["SUMMARIZER"], summarizer), summarizer)
-    return Config(**values)
+    for key in ("OUTBOX", "SUMMARIZER"):
+        if key in top:
+            values[key.lower()] = _upper(_mapping(top[key], f"{where}: {key}"), f"{where}: {key}")
+    values["relay"] = _mapping(top.get("RELAY", {}), f"{where}: RELAY")
+    config = Config(**values)
+    try:
+        RelaySettings(**config.relay)
+        _ = config.starts
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"{where} cannot be used: {error}") from error
+    return config
 
 
 def _mapping(value: Any, what: str) -> Mapping[str, Any]:

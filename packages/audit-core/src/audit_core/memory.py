@@ -50,6 +50,9 @@ class MemoryDatabase:
         self.outbox = MemoryOutbox(self)
         self.log = MemoryLog(self)
 
+    def close(self) -> None:
+        """Nothing: a thread has no connection here."""
+
     def begin(self) -> MemoryTransaction:
         """A transaction that belongs to no thread and stays open until its ``commit`` or ``rollback``."""
         return MemoryTransaction(self)
@@ -116,21 +119,26 @@ class MemoryOutbox:
     """The outbox of a :class:`MemoryDatabase`. Outside a transaction each ``append`` is one of its own."""
 
     def __init__(self, database: MemoryDatabase) -> None:
-        self._database = database
+        self.database = database
 
     def append(self, events: Sequence[RecordedEvent]) -> None:
         """Keep these events with this thread's transaction."""
-        if transaction := self._database.current:
+        if transaction := self.database.current:
             transaction.append(events)
         else:
-            with self._database.transaction() as transaction:
+            with self.database.transaction() as transaction:
                 transaction.append(events)
 
     def waiting(self) -> Waiting:
         """What has been committed and has no seq yet."""
-        with self._database.lock:
-            moments = [recorded.event.occurred_at for _, recorded in self._database.waiting]
+        with self.database.lock:
+            moments = [recorded.event.occurred_at for _, recorded in self.database.waiting]
         return Waiting(len(moments), min(moments, default=None))
+
+
+def open_outbox() -> MemoryOutbox:
+    """The outbox of a new database; what a configuration calls ``memory``."""
+    return MemoryDatabase().outbox
 
 
 @dataclass

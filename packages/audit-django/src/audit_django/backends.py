@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from functools import cache, lru_cache
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache, partial
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -43,15 +43,14 @@ def sinks() -> Mapping[str, Any]:
     return {**found, **{name: stream(name) for name in settings.streams}}
 
 
-def configured() -> Mapping[str, Any]:
-    """Every backend of the settings, by where it is configured."""
+def configured() -> Mapping[str, Callable[[], Any]]:
+    """What makes every backend of the settings, by where it is configured."""
     settings = get_settings()
-    found = {
-        **{f"STORAGES[{name!r}]": storage(name) for name in settings.storages},
-        **{f"STREAMS[{name!r}]": stream(name) for name in settings.streams},
-        "SUMMARIZER": summarizer(),
+    found: dict[str, Callable[[], Any]] = {
+        **{f"STORAGES[{name!r}]": partial(storage, name) for name in settings.storages},
+        **{f"STREAMS[{name!r}]": partial(stream, name) for name in settings.streams},
     }
-    return {place: backend for place, backend in found.items() if backend is not None}
+    return found if settings.summarizer is None else {**found, "SUMMARIZER": summarizer}
 
 
 def load() -> None:

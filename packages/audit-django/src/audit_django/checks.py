@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from django.conf import settings
@@ -15,6 +16,7 @@ from django.db import connections
 from audit_core.errors import ConfigurationError
 from audit_core.plugins.manager import get_plugin_manager
 from audit_django import backends, conf, registry
+from audit_django.relay.notify import can_listen
 from audit_django.storages.database import SEARCHABLE_VENDORS
 
 MIDDLEWARE = "audit_django.middleware.AuditMiddleware"
@@ -25,7 +27,7 @@ AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """``audit.E001`` to ``E009``: the settings themselves. ``E010``: a path that cannot be imported. ``E011``: a backend.
 
-    ``E012``: a database that is none. ``W005``: a relay that is not there yet.
+    ``E012``: a database that is none. ``E014``: the relay's queue is not installed. ``W005``: nothing to listen to.
     """
     result, problems = conf.read(getattr(settings, "AUDIT", {}))
     messages: list[CheckMessage] = [Error(p.message, hint=p.hint, id=p.id) for p in problems]
@@ -43,17 +45,43 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         backends.load()
     except ConfigurationError as error:
         messages.append(Error(str(error), id="audit.E011"))
-    if result.relay == "celery":
-        hint = "Run `manage.py audit relay` as a process of its own meanwhile."
-        messages.append(
-            Warning("AUDIT['RELAY'] = 'celery' does not nudge a task yet.", hint=hint, id="audit.W005")
-        )
+    messages += _relay_messages(result)
     for alias in result.databases:
         if alias not in connections:
             hint = f"Name aliases of DATABASES: {', '.join(connections)}."
             messages.append(
                 Error(f"AUDIT['DATABASES'] has {alias!r}, which is no database.", hint=hint, id="audit.E012")
             )
+    return messages
+
+
+def _relay_messages(result: conf.AuditSettings) -> list[CheckMessage]:
+    messages: list[CheckMessage] = []
+    if result.relay in ("celery", "tasks"):
+        try:
+            import_module(
+                {"celery": "audit_django.tasks", "tasks": "audit_django.relay.django_tasks"}[result.relay]
+            )
+        except ImportError as error:
+            hint = (
+                "pip install 'audit-django[celery]'"
+                if result.relay == "celery"
+                else "It needs Django 6.0 or newer."
+            )
+            messages.append(
+                Error(
+                    f"AUDIT['RELAY'] is {result.relay!r}, which cannot be used: {error}",
+                    hint=hint,
+                    id="audit.E014",
+                )
+            )
+    if result.relay_notify and not any(
+        can_listen(alias) for alias in result.databases if alias in connections
+    ):
+        hint = "It needs PostgreSQL and psycopg 3. Polling does the work meanwhile."
+        messages.append(
+            Warning("AUDIT['RELAY_NOTIFY'] has nothing to listen to.", hint=hint, id="audit.W005")
+        )
     return messages
 
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import sys
 
-_NEEDED = ("typer", "rich", "click")
+NOT_INSTALLED = "The audit command needs two more packages: pip install 'audit-core[cli]'"
+
+
+def is_not_installed(error: ModuleNotFoundError) -> bool:
+    """Whether what could not be imported belongs to the extra."""
+    return error.name is not None and error.name.partition(".")[0] in ("typer", "rich", "click")
 
 
 def main() -> None:
@@ -12,7 +17,7 @@ def main() -> None:
     try:
         from audit_core.cli.app import app
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in _NEEDED:
+        if not is_not_installed(error):
             raise
-        sys.exit("The audit command needs two more packages: pip install 'audit-core[cli]'")
+        sys.exit(NOT_INSTALLED)
     app()

@@ -12,7 +12,11 @@ from rich.text import Text
 
 PROBLEMS, WRONG_USE = 1, 2
 EXIT_CODES = "Exit codes: 0 all is well, 1 there are problems, 2 the command or the configuration is wrong."
-_STYLES = {"ok": "green", "broken": "bold red", "blocked": "yellow", "problem": "bold red"}
+_STYLES = {
+    **dict.fromkeys(("ok", "current"), "green"),
+    **dict.fromkeys(("blocked", "warning", "paused", "gone"), "yellow"),
+    **dict.fromkeys(("broken", "problem", "waiting"), "bold red"),
+}
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -23,14 +27,19 @@ def console(*, stderr: bool = False) -> Console:
     return found
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print ``rows``; a cell that is a state (``ok``, ``broken`` …) is colored."""
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """``rows`` under ``columns``; a cell that is a state (``ok``, ``broken`` …) is colored."""
+    found = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column, overflow="fold")
+        found.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    console().print(table)
+        found.add_row(*(Text(str(cell), style=_STYLES.get(cell, "")) for cell in row))
+    return found
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print :func:`table`."""
+    console().print(table(columns, rows))
 
 
 def fail(message: str) -> NoReturn:

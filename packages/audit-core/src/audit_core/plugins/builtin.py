@@ -21,3 +21,11 @@ def audit_register_streams() -> dict[str, str]:
 @hookimpl
 def audit_register_summarizers() -> dict[str, str]:
     return {"grammar": "audit_core.summarizers.grammar.GrammarSummarizer"}
+
+
+@hookimpl
+def audit_register_outboxes() -> dict[str, str]:
+    return {
+        "memory": "audit_core.memory.open_outbox",
+        "sqlite": "audit_core.sqlite.database.open_outbox",
+    }

@@ -26,6 +26,8 @@ def _ignore(report: Report) -> None:
 class Worker:
     """Runs ``relay`` in one thread for the log and one for each sink, so that a slow sink delays no other.
 
+    ``sinks`` are those that this worker serves: all, unless some are given.
+
     ``release_connections`` is called in each of these threads before it waits for ``idle_max_seconds``, and
     when it ends: close there what the thread opened, or give it back to its pool. ``on_report`` is given the
     report of every pass, from those threads.
@@ -35,10 +37,12 @@ class Worker:
         self,
         relay: Relay,
         *,
+        sinks: Collection[str] | None = None,
         release_connections: Callable[[], None] = _nothing,
         on_report: Callable[[Report], None] = _ignore,
     ) -> None:
         self._relay = relay
+        self._sinks = relay.sinks if sinks is None else sinks
         self._release_connections = release_connections
         self._on_report = on_report
         self._lanes: list[_Lane] = []
@@ -57,7 +61,7 @@ class Worker:
         """
         settings = self._relay.settings
         self._failure = None
-        self._lanes = [_Lane("log", (SEQUENCER, SUMMARIES)), *(_Lane(s, (s,)) for s in self._relay.sinks)]
+        self._lanes = [_Lane("log", (SEQUENCER, SUMMARIES)), *(_Lane(s, (s,)) for s in self._sinks)]
         threads = [
             # Daemons, because a sink that never returns must not keep the process alive.
             threading.Thread(

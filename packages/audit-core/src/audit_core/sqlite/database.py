@@ -103,6 +103,11 @@ class SqliteDatabase:
         return connection
 
 
+def open_outbox(path: str) -> SqliteOutbox:
+    """The outbox of the file at ``path``; what a configuration calls ``sqlite``."""
+    return SqliteDatabase(path).outbox
+
+
 class _Local(threading.local):
     connection: sqlite3.Connection | None = None
     pid = 0  # of the process that opened it

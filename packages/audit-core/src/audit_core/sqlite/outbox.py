@@ -18,17 +18,17 @@ class SqliteOutbox:
     """The outbox of a :class:`~audit_core.sqlite.SqliteDatabase`. Outside a transaction each ``append`` is one of its own."""
 
     def __init__(self, database: SqliteDatabase) -> None:
-        self._database = database
+        self.database = database
 
     def append(self, events: Sequence[RecordedEvent]) -> None:
         """Keep these events with this thread's transaction. Raises ``sqlite3.Error``."""
-        with self._database.transaction() as connection:
+        with self.database.transaction() as connection:
             append(connection, events)
 
     def waiting(self) -> Waiting:
         """What has been committed and has no seq yet."""
         [(count, occurred_at)] = fetch(
-            self._database.connection,
+            self.database.connection,
             """
             SELECT count(*), (
                 SELECT occurred_at FROM audit_event

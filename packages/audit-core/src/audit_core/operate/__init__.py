@@ -1,0 +1,1 @@
+"""What operators do with a trail, for every command line: look, clean, discard, examine."""

@@ -1,0 +1,65 @@
+"""The commands of a program without a framework, on its SQLite file."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+pytest.importorskip("typer", reason="needs the extra audit-core[cli]")
+
+from typer.testing import CliRunner
+
+from audit_core.cli.app import app
+from audit_core.sqlite import SqliteDatabase
+from audit_core.testing import make_event, make_events
+
+
+@pytest.fixture
+def audit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "audit.toml").write_text(
+        '[storages.archive]\nbackend = "jsonl"\noptions = { path = "archive.jsonl" }\n'
+    )
+
+    def run(*arguments):
+        return CliRunner().invoke(app, arguments)
+
+    return run
+
+
+@pytest.fixture
+def database(audit):
+    found = SqliteDatabase("audit.sqlite3")
+    yield found
+    found.close()
+
+
+def test_a_program_appends_and_the_command_delivers(audit, database, tmp_path):
+    with database.transaction() as connection:
+        connection.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, status TEXT)")
+        connection.execute("INSERT INTO orders VALUES (7, 'paid')")
+        database.outbox.append(make_events(3))
+    finished = audit("relay", "--once")
+    assert finished.exit_code == 0, finished.output
+    assert [json.loads(line)["stage"] for line in finished.stdout.splitlines()] == ["log", "summaries", "archive"]
+    assert len((tmp_path / "archive.jsonl").read_text().splitlines()) == 3
+    [found] = json.loads(audit("stats", "--json").stdout)
+    assert (found["head"], found["waiting"], found["readers"][0]["state"]) == (3, 0, "current")
+
+
+def test_what_the_archive_has_is_given_up(audit, database):
+    database.outbox.append(make_events(4))
+    audit("backfill")
+    assert "4 events were given up" in audit("clean").stdout
+    assert database.log.read(0, 10) == []
+    database.outbox.append([make_event()])
+    assert audit("relay", "--once").exit_code == 0
+    assert database.log.cursor("archive").seq == 5
+
+
+def test_doctor_and_setup(audit):
+    assert audit("setup").exit_code == 0
+    finished = audit("doctor")
+    assert finished.exit_code == 0, finished.output
+    assert "clocks agree" in finished.stdout
