@@ -42,7 +42,11 @@ def test_a_program_appends_and_the_command_delivers(audit, database, tmp_path):
         database.outbox.append(make_events(3))
     finished = audit("relay", "--once")
     assert finished.exit_code == 0, finished.output
-    assert [json.loads(line)["stage"] for line in finished.stdout.splitlines()] == ["log", "summaries", "archive"]
+    assert [json.loads(line)["stage"] for line in finished.stdout.splitlines()] == [
+        "log",
+        "summaries",
+        "archive",
+    ]
     assert len((tmp_path / "archive.jsonl").read_text().splitlines()) == 3
     [found] = json.loads(audit("stats", "--json").stdout)
     assert (found["head"], found["waiting"], found["readers"][0]["state"]) == (3, 0, "current")
