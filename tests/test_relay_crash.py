@@ -84,7 +84,7 @@ def test_no_invariant_is_without_a_check():
     assert {invariant for invariant, _ in DAMAGE} == set(Invariant)
 
 
-@pytest.mark.slow
+@pytest.mark.integration  # once, not in every environment of the matrix
 def test_kills_break_nothing(run):
     done = run("sqlite", SHARE, seed=1)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -114,7 +114,7 @@ def assert_found(run):
     return assert_found
 
 
-@pytest.mark.slow
+@pytest.mark.integration  # once, not in every environment of the matrix
 @pytest.mark.parametrize("mutant", sorted(MUTANTS.keys() - ON_POSTGRES))
 def test_kills_show_this_mutant(assert_found, mutant):
     assert_found(mutant, "sqlite")
