@@ -78,15 +78,15 @@ def wait_for(address: str, seconds: float) -> str:
 
 
 def test_an_interrupted_start_leaves_nothing_half_made(project: Project) -> None:
-    process = project.start(DEMO, "--no-serve", "--days", "400")
-    try:
-        assert process.stdout is not None
-        assert "Two insurers work" in process.stdout.readline()
-        assert "day 7 of 400" in process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-    finally:
-        process.kill()
+    with project.start(DEMO, "--no-serve", "--days", "400") as process:
+        try:
+            assert process.stdout is not None
+            assert "Two insurers work" in process.stdout.readline()
+            assert "day 7 of 400" in process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 1
     assert "Interrupted" in errors
     assert not (project.var / "insurance.sqlite3").exists()

@@ -10,6 +10,7 @@ import argparse
 import logging
 import os
 import shutil
+import signal
 import socket
 import sys
 import time
@@ -132,11 +133,35 @@ def make_history(days: int) -> None:
         logging.ERROR
     )  # what is refused in the history is refused on purpose
     started = time.monotonic()
-    with _progress(days) as progress:
-        Story(days, datetime.now(UTC), progress).tell(lambda: call_command("migrate", verbosity=0))
+    with _progress(days) as progress, _interruptible() as look:
+
+        def day_done(done: int, total: int) -> None:
+            progress(done, total)
+            look()
+
+        Story(days, datetime.now(UTC), day_done).tell(lambda: call_command("migrate", verbosity=0))
     seconds = time.monotonic() - started
     logging.getLogger("django.request").setLevel(logging.NOTSET)
     print(f"Made {AuditEvent.objects.count()} events in {days} days of work, in {seconds:.0f} s.")
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], None]]:
+    """A Ctrl-C is heard when the block calls what it is given.
+
+    Raised at any moment, as Python does, it would be lost in a destructor now and then.
+    """
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+
+    def look() -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
+    try:
+        yield look
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -37,9 +37,19 @@ class RolledBack(Exception):
 
 
 def work(
-    folder: Path, steps: Steps, journal: Journal, mood: Mood, settings: RelaySettings, stop: threading.Event
+    folder: Path,
+    steps: Steps,
+    journal: Journal,
+    mood: Mood,
+    settings: RelaySettings,
+    stop: threading.Event,
+    *,
+    alone: bool,
 ) -> None:
-    """Run a worker over two sinks until ``stop`` is set, and now and then retry what is parked."""
+    """Run a worker over two sinks until ``stop`` is set, and now and then retry what is parked.
+
+    ``alone``: in this one thread, so that no other one is stopped within a transaction with it.
+    """
     log = Named(DjangoLog())
     relay = Relay(log, sinks_in(folder, steps, mood), settings=settings, probe=steps)
 
@@ -49,15 +59,23 @@ def work(
                 journal.write(stage.state, f"{stage.name}: {stage.error}")
 
     def retry() -> None:
+        try:
+            for sink in log.parked_counts():
+                relay.retry(sink, stop)
+        except Exception as error:
+            journal.write(State.BROKEN, f"retry: {error!r}")
+
+    def keep_retrying() -> None:
         while not stop.wait(RETRY_SECONDS):
-            try:
-                for sink in log.parked_counts():
-                    relay.retry(sink, stop)
-            except Exception as error:
-                journal.write(State.BROKEN, f"retry: {error!r}")
+            retry()
         connections.close_all()
 
-    thread = threading.Thread(target=retry, daemon=True)
+    if alone:
+        while not stop.wait(settings.idle_min_seconds):
+            report(relay.run_once(stop, budget_seconds=RETRY_SECONDS))
+            retry()
+        return
+    thread = threading.Thread(target=keep_retrying, daemon=True)
     thread.start()
     Worker(relay, release_connections=connections.close_all, on_report=report).run(stop)
     thread.join(settings.stop_seconds)

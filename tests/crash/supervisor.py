@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 import signal
@@ -22,23 +23,24 @@ from audit_core.relay import CRASH_POINTS, RelaySettings
 
 POINTS = CRASH_POINTS + SINK_POINTS
 CAST = ("worker", "worker", "writer", "writer", "trimmer")
-ZOMBIE_POINTS = (  # what comes next is a write that a zombie must be refused
-    "lease.taken",
-    "sequence.before",
-    "summaries.before_save",
+# Where a worker is stopped, in turn: what comes next is a write that a zombie must be refused. Acknowledgements first.
+ZOMBIE_POINTS = (
+    "deliver.after_write",
     "summaries.after_save",
     "deliver.before_write",
-    "deliver.after_write",
+    "sequence.before",
     "deliver.before_park",
     "deliver.after_park",
     "retry.before_write",
     "retry.after_write",
+    "summaries.before_save",
+    "lease.taken",
 )
-OUTSIDE, ZOMBIE, POINT = 0.1, 0.25, 0.5  # of the fates of a worker; the rest die at a statement
+OUTSIDE, ZOMBIE, POINT = 0.1, 0.35, 0.5  # of the fates of a worker; the rest die at a statement
 PATIENCE_SECONDS = 1.0  # for a step that may never come
 # How often it passes its step before it dies; fast processes live longer this way.
-PASSINGS = {"worker": (1, 1, 2, 3), "writer": (20, 60, 100), "trimmer": (1, 2, 3)}
-STOPPED_SECONDS = 2 * roles.KILLING.lease_seconds
+PASSINGS = {"worker": (1, 1, 2, 3), "writer": (40, 100, 160), "trimmer": (2, 4, 8)}
+STOPPED_SECONDS = 4 * roles.KILLING.lease_seconds
 ZOMBIE_SECONDS = 0.5  # to do harm in
 KILL_LIMIT_SECONDS = 3.0  # on average: a run that needs longer is stuck
 FINISH_LIMIT_SECONDS = 60.0
@@ -72,7 +74,8 @@ class Supervisor:
         self._journal = Journal(folder / "journal")
         self._forks = 0
         self._statements_of: dict[str, set[str]] = {"worker": set(), "writer": set(), "trimmer": set()}
-        self._chosen: Counter[tuple[str, str]] = Counter()
+        self._tried: Counter[tuple[str, str]] = Counter()
+        self._zombie_points = itertools.cycle(ZOMBIE_POINTS)
         self._missed: set[str] = set()  # the steps that some process did not come to in time
         self._last_words: dict[int, str] = {}
         self._role_of: dict[int, str] = {}
@@ -143,19 +146,18 @@ class Supervisor:
             return None, chance.uniform(0.05, PATIENCE_SECONDS)
         stopped = any(child.fate and child.fate.signal is signal.SIGSTOP for child in self.processes.alive)
         if role == "worker" and not stopped and chance.random() < ZOMBIE:
-            step = self._least_chosen("zombie", ZOMBIE_POINTS)
-            return Fate(step, signal=signal.SIGSTOP), PATIENCE_SECONDS
+            return Fate(next(self._zombie_points), signal=signal.SIGSTOP), PATIENCE_SECONDS
         at_point = role == "worker" and chance.random() < POINT
         missing = [point for point in POINTS if not self.deaths[point]]
-        step = self._least_chosen(role, missing or POINTS if at_point else self._statements_of[role])
+        step = self._least_tried(role, missing or POINTS if at_point else self._statements_of[role])
         passing = min(PASSINGS[role]) if step in self._missed else chance.choice(PASSINGS[role])
         return Fate(step, passing), PATIENCE_SECONDS
 
-    def _least_chosen(self, kind: str, steps: Collection[str]) -> str:
+    def _least_tried(self, role: str, steps: Collection[str]) -> str:
         """The step that was tried least: else the frequent ones would have nearly all the deaths."""
-        least = min(self._chosen[kind, step] for step in steps)
-        found = self._chance.choice(sorted(step for step in steps if self._chosen[kind, step] == least))
-        self._chosen[kind, found] += 1
+        least = min(self._tried[role, step] for step in steps)
+        found = self._chance.choice(sorted(step for step in steps if self._tried[role, step] == least))
+        self._tried[role, found] += 1
         return found
 
     def _act_on_due(self) -> None:
@@ -223,8 +225,11 @@ class Supervisor:
             steps = Steps(self._journal, fate)
             steps.watch_statements()
             mood = Calm() if calm else Mood(chance)
+            alone = fate is not None and fate.signal is signal.SIGSTOP
             {
-                "worker": lambda: roles.work(self.folder, steps, self._journal, mood, settings, stop),
+                "worker": lambda: roles.work(
+                    self.folder, steps, self._journal, mood, settings, stop, alone=alone
+                ),
                 "writer": lambda: roles.write(chance, stop),
                 "trimmer": lambda: roles.trim(f"trimmer {self._forks}", stop),
             }[role]()

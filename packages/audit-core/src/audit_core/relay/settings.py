@@ -25,7 +25,7 @@ class RelaySettings:
 
     batch_size: int = 500
     batches_per_turn: int = 10
-    lease_seconds: float = 4.0
+    lease_seconds: float = 3.0
     lease_cap_seconds: float = 300.0
     backoff_base_seconds: float = 0.5
     backoff_cap_seconds: float = 60.0
