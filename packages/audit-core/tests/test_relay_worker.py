@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -90,17 +91,44 @@ def test_wake_ends_the_pause():
         eventually(lambda: len(sink) == 1)
 
 
-def test_connections_are_released_by_each_thread_before_it_waits_and_when_it_ends():
-    released = []
+def test_connections_are_released_by_a_thread_whose_sink_is_out_of_order_and_by_all_when_they_end():
+    class Down(MemoryStorage):
+        def write(self, events):
+            raise ConnectionError("no route to host")
+
+    database, well, released, passes = MemoryDatabase(), MemoryStorage(), [], []
+    database.outbox.append([make_event()])
+    settings = replace(SETTINGS, backoff_base_seconds=60, backoff_cap_seconds=60)
     worker = Worker(
-        Relay(MemoryDatabase().log, {"sink": MemoryStorage()}, settings=SETTINGS),
+        Relay(database.log, {"down": Down(), "well": well}, settings=settings, random=lambda: 1.0),
         release_connections=lambda: released.append(threading.current_thread().name),
+        on_report=lambda report: passes.extend(report.stages),
     )
     with Running(worker):
-        eventually(lambda: {"audit-relay-log", "audit-relay-sink"} <= set(released))
-        before = len(released)
-    assert len(released) > before
-    assert set(released) == {"audit-relay-log", "audit-relay-sink"}
+        eventually(lambda: passes.count("down") > 5 and passes.count("well") > 5)
+        # After the failure, and after each look at whether its time has come.
+        assert set(released) == {"audit-relay-down"}
+        assert len(released) >= 5
+    assert set(released) == {"audit-relay-log", "audit-relay-down", "audit-relay-well"}
+
+
+def test_what_is_committed_does_not_wake_a_thread_whose_sink_is_out_of_order():
+    class Down(MemoryStorage):
+        def write(self, events):
+            raise ConnectionError("no route to host")
+
+    database, well, passes = MemoryDatabase(), MemoryStorage(), []
+    settings = replace(SETTINGS, idle_min_seconds=0.01, idle_max_seconds=60)
+    worker = Worker(
+        Relay(database.log, {"down": Down(), "well": well}, settings=settings),
+        on_report=lambda report: passes.extend(stage.name for stage in report.failures),
+    )
+    with Running(worker):
+        for n in range(1, 6):
+            database.outbox.append([make_event()])
+            worker.wake()
+            eventually(lambda n=n: len(well) == n)
+    assert passes == ["down"]
 
 
 def test_it_survives_a_database_that_is_gone_for_a_while():

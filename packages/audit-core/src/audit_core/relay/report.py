@@ -62,6 +62,13 @@ class Report:
         return [stage for stage in self.stages.values() if stage.state in (State.FAILED, State.BROKEN)]
 
     @property
+    def out_of_order(self) -> bool:
+        """Whether a stage failed, or waits after a failure."""
+        return bool(self.failures) or any(
+            stage.state is State.HELD and stage.error for stage in self.stages.values()
+        )
+
+    @property
     def parked(self) -> int:
         """How many events were set aside."""
         return sum(stage.parked for stage in self.stages.values())

@@ -19,7 +19,7 @@ class RelaySettings:
       the cap (full jitter: a random part of it).
     - ``summary_budget_seconds``: how long a summarizer may take for a batch before the fallback writes it.
     - ``idle_min_seconds``, ``idle_max_seconds``: the pause of a worker that found nothing, doubled up to the
-      most.
+      most; and the most, where something is out of order.
     - ``stop_seconds``: how long a worker that is told to stop waits for the batches under way.
     """
 
@@ -31,7 +31,7 @@ class RelaySettings:
     backoff_cap_seconds: float = 60.0
     summary_budget_seconds: float = 2.0
     idle_min_seconds: float = 0.05
-    idle_max_seconds: float = 1.0
+    idle_max_seconds: float = 0.5
     stop_seconds: float = 10.0
 
     def __post_init__(self) -> None:

@@ -28,8 +28,9 @@ class Worker:
 
     ``sinks`` are those that this worker serves: all, unless some are given.
 
-    ``release_connections`` is called in each of these threads before it waits for ``idle_max_seconds``, and
-    when it ends: close there what the thread opened, or give it back to its pool. ``on_report`` is given the
+    ``release_connections`` is called in each of these threads before it waits for what is out of order, and
+    when it ends: close there what the thread opened, or give it back to its pool. A thread that only waits for
+    events keeps its connection, because to connect anew costs more than the look. ``on_report`` is given the
     report of every pass, from those threads.
     """
 
@@ -108,6 +109,10 @@ class Worker:
             self._on_report(report)
             if report.moved and lane.name == "log":
                 self._wake_others(lane)
+            if report.out_of_order and not report.moved:
+                self._release_connections()
+                stop.wait(settings.idle_max_seconds)  # deaf to what is committed: it is not the time for it
+                continue
             delay_seconds = idle_delay_seconds(
                 delay_seconds,
                 moved=report.moved,
@@ -115,10 +120,6 @@ class Worker:
                 max_seconds=settings.idle_max_seconds,
             )
             if delay_seconds and not stop.is_set():
-                if (
-                    delay_seconds >= settings.idle_max_seconds
-                ):  # to connect anew costs more than a short pause
-                    self._release_connections()
                 lane.wake.wait(delay_seconds)
 
     def _wake_others(self, lane: _Lane) -> None:
