@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -67,3 +74,43 @@ def test_doctor_and_setup(audit):
     finished = audit("doctor")
     assert finished.exit_code == 0, finished.output
     assert "clocks agree" in finished.stdout
+
+
+def test_a_terminal_shows_totals_and_what_fails_and_ends_on_ctrl_c(audit, database, tmp_path):
+    archive = tmp_path / "archive.jsonl"
+    archive.mkdir()  # where a file should be, so the sink fails
+    master, slave = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    command = [sys.executable, "-c", "from audit_core.cli import main; main()", "relay"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdin=slave, stdout=slave, stderr=slave
+    ) as process:
+        os.close(slave)
+        screen = Screen(master)
+        try:
+            screen.wait_for("Nothing to do yet. Stop with Ctrl-C.")
+            database.outbox.append(make_events(1200))
+            screen.wait_for("archive failed and is tried again: ConfigurationError")
+            screen.wait_for("sequenced 1,200, summarized 1,200")
+            archive.rmdir()
+            screen.wait_for("to archive 1,200")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+    os.close(master)
+    assert len(archive.read_text().splitlines()) == 1200
+
+
+class Screen:
+    """What a process writes to its terminal."""
+
+    def __init__(self, master):
+        self._master, self._text = master, ""
+
+    def wait_for(self, words, seconds=60):
+        deadline = time.monotonic() + seconds
+        while words not in self._text:
+            ready, _, _ = select.select([self._master], [], [], max(0.0, deadline - time.monotonic()))
+            assert ready, f"{words!r} was not shown, but {self._text[-500:]!r}"
+            self._text += os.read(self._master, 4096).decode()

@@ -27,6 +27,8 @@ from audit_django.storages.database import DatabaseStorage
 class DjangoTrail(Trail):
     """The trail of one database alias."""
 
+    command = "manage.py audit"
+
     def __init__(self, using: str) -> None:
         settings = get_settings()
         self.name = using

@@ -244,7 +244,9 @@ def _say_rest(trail: Trail, report: Report, sinks: list[str] | None) -> bool:
             continue
         well = False
         if reader.parked:
-            out.print(f"{reader.name}: {reader.parked:,} events are parked. `audit parked list` says why.")
+            out.print(
+                f"{reader.name}: {reader.parked:,} events are parked. `{trail.command} parked list` says why."
+            )
         if reader.lag_events:
             why = reader.error or ("it is paused" if reader.state == "paused" else "another worker is at it")
             out.print(f"{reader.name}: {reader.lag_events:,} events are left: {why}")

@@ -48,7 +48,7 @@ def plan(trail: Trail) -> Plan:
         last = min((c for c in cursors.values() if c.name != TRIMMER), key=lambda cursor: cursor.seq)
         because = f"{last.name!r} is at seq {last.seq:,}."
         if last.name not in trail.sinks and last.seq < max(cursor.seq for cursor in cursors.values()):
-            because += " If it is no sink any more: `audit sinks forget`."
+            because += f" If it is no sink any more: `{trail.command} sinks forget {last.name}`."
     return Plan(after, through, because)
 
 

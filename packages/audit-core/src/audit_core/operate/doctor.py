@@ -43,7 +43,7 @@ def check(installation: Installation) -> Iterator[Finding]:
 
 
 def _trail(trail: Trail) -> Iterator[Finding]:
-    found, here = stats(trail), f"trail {trail.name}"
+    found, here, command = stats(trail), f"trail {trail.name}", trail.command
     skew = abs((datetime.now(UTC) - found.at).total_seconds())
     if skew > MAX_CLOCK_SECONDS:
         words = f"This machine's clock and the database's are {skew:,.0f} s apart: events carry wrong times. Set both by NTP."
@@ -56,11 +56,11 @@ def _trail(trail: Trail) -> Iterator[Finding]:
     for reader in found.readers:
         subject = f"{here}, {reader.name}"
         if reader.state is SinkState.GONE:
-            words = f"Not in the settings; it holds up cleaning at seq {reader.seq:,}: `audit sinks forget {reader.name}`."
+            words = f"Not in the settings; holds up cleaning at seq {reader.seq:,}: `{command} sinks forget {reader.name}`."
             yield Finding(subject, Level.WARNING, words)
             continue
         if reader.state is SinkState.PAUSED:
-            words = f"Paused, {reader.lag_events:,} events behind. `audit sinks resume {reader.name}`."
+            words = f"Paused, {reader.lag_events:,} events behind. `{command} sinks resume {reader.name}`."
             yield Finding(subject, Level.WARNING, words)
         elif reader.failures:
             yield Finding(
@@ -72,5 +72,5 @@ def _trail(trail: Trail) -> Iterator[Finding]:
         else:
             yield Finding(subject, Level.OK, f"at seq {reader.seq:,}, {reader.lag_events:,} events behind")
         if reader.parked:
-            words = f"{reader.parked:,} events are parked. `audit parked list` says why; then `audit retry {reader.name}`."
+            words = f"{reader.parked:,} events are parked. `{command} parked list` says why; then `{command} retry`."
             yield Finding(subject, Level.WARNING, words)

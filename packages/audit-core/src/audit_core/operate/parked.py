@@ -24,7 +24,7 @@ def find(trail: Trail, sink: str, event_ids: Collection[UUID]) -> list[ParkedEve
         found |= {parked.event_id: parked for parked in page if parked.event_id in event_ids}
     if missing := [str(event_id) for event_id in event_ids if event_id not in found]:
         raise ConfigurationError(
-            f"Event {missing[0]} is not parked for {sink!r}. `audit parked list` shows what is."
+            f"Event {missing[0]} is not parked for {sink!r}. `{trail.command} parked list` shows what is."
         )
     return list(found.values())
 

@@ -22,8 +22,10 @@ class Trail(ABC):
     """One outbox with its log, and the sinks that it is delivered to.
 
     ``name`` tells it from the others of an installation (a database alias, a file). ``keeps_events``: people read the
-    log's own tables, so their texts are not only on their way.
+    log's own tables, so their texts are not only on their way. ``command`` is what people type to work on it.
     """
+
+    command = "audit"
 
     name: str
     outbox: Outbox
