@@ -1,10 +1,14 @@
 """PostgreSQL's LISTEN and NOTIFY between a commit and the worker."""
 
+import os
+import signal
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
-from django.db import connection, transaction
+from django.core.management import call_command
+from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from testapp.models import Tag
 
@@ -166,3 +170,52 @@ def test_other_databases_know_no_notifications():
 @postgresql
 def test_postgresql_can_listen():
     assert notifying.can_listen("default")
+
+
+@postgresql
+def test_the_command_listens(settings, tmp_path):
+    """Its polling would come a minute too late."""
+    archive = tmp_path / "archive.jsonl"
+    settings.AUDIT = {
+        "RELAY": "worker",
+        "RELAY_NOTIFY": True,
+        "RELAY_OPTIONS": {"idle_min_seconds": 60, "idle_max_seconds": 60},
+        "STORAGES": {
+            "default": {"BACKEND": "database"},
+            "archive": {"BACKEND": "jsonl", "OPTIONS": {"path": str(archive)}},
+        },
+    }
+    archived = []
+
+    def commit_then_stop():
+        try:
+            while not listening():
+                time.sleep(0.05)
+            time.sleep(0.5)  # what wakes it when it begins to listen is over
+            Tag.objects.create(name="x")
+            deadline = time.monotonic() + WAIT
+            while not archived and time.monotonic() < deadline:
+                if archive.exists():
+                    archived.extend(archive.read_text().splitlines())
+                time.sleep(0.05)
+        finally:
+            connections.close_all()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def listening():
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE query = %s", [f"LISTEN {notifying.CHANNEL}"]
+            )
+            return cursor.fetchone()[0]
+
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    thread = threading.Thread(target=commit_then_stop)
+    thread.start()
+    try:
+        call_command("audit", "relay")
+    finally:
+        thread.join(2 * WAIT)
+        for number, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
+            signal.signal(number, handler)
+    assert len(archived) == 1
