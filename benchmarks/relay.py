@@ -246,8 +246,6 @@ PARTS = (sequence, deliver, summaries, three, drain, horizon, latency)
 
 
 def main() -> None:
-    if os.environ.get("SW"):
-        sys.setswitchinterval(float(os.environ["SW"]))
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

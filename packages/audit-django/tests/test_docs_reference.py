@@ -33,9 +33,15 @@ def test_every_setting_has_a_section(name):
     assert len(section("settings.md", name).split()) > 4
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(RelaySettings)])
-def test_every_option_of_the_relay_has_a_row(name):
-    assert f"| `{name}` |" in section("settings.md", "RELAY_OPTIONS")
+@pytest.mark.parametrize("option", fields(RelaySettings), ids=lambda field: field.name)
+def test_every_option_of_the_relay_has_a_row_with_its_default(option):
+    row = f"| `{option.name}` | `{option.type}` | {option.default:g} |"
+    assert row in section("settings.md", "RELAY_OPTIONS")
+
+
+def test_the_models_that_are_excluded_are_listed():
+    listed = re.findall(r"`(\w+\.\w+)`", section("settings.md", "EXCLUDE_MODELS"))
+    assert set(listed) == set(conf.DEFAULT_EXCLUDED_MODELS)
 
 
 def check_ids():
