@@ -151,7 +151,7 @@ class TestThePass:
         world.append(*make_events(3))
         assert world.relay.run_once(budget_seconds=0).stages == {}
 
-    def test_stop_ends_the_pass_with_the_cursor_true(self, world):
+    def test_stop_ends_the_pass_with_the_cursor_true_44(self, world):
         stop = threading.Event()
         world.relay = world.make_relay(
             probe=lambda step: stop.set() if step == "deliver.after_write" else None
@@ -254,7 +254,7 @@ class TestOutage:
         world.relay.run_once()
         assert world.told.delivered == [("archive", [1, 2])]
 
-    def test_one_sink_down_delays_no_other(self):
+    def test_one_sink_down_delays_no_other_43(self):
         world = World("down", "up")
         world.sinks["down"].outage = OSError("for a day")
         for day in range(3):
@@ -266,7 +266,7 @@ class TestOutage:
         world.relay.run_once()
         assert world.stored("down") == world.stored("up") == list(range(1, 16))
 
-    def test_a_lost_acknowledgement_stores_once(self, world):
+    def test_a_lost_acknowledgement_stores_once_41(self, world):
         world.sinks["archive"].lose_acknowledgement = True
         world.append(*make_events(3))
         world.relay.run_once()
@@ -278,7 +278,7 @@ class TestOutage:
 
 
 class TestPoison:
-    def test_the_target_of_a_refused_event_is_parked_and_nothing_else(self, world):
+    def test_the_target_of_a_refused_event_is_parked_and_nothing_else_42(self, world):
         events = world.append(*make_events(9, targets=3))  # 1 4 7 · 2 5 8 · 3 6 9
         world.sinks["archive"].poison = {events[3].id}
         world.relay.run_once()
@@ -420,7 +420,7 @@ class TestLeases:
     @pytest.mark.parametrize(
         "step", [s for s in CRASH_POINTS if s.split(".")[0] != "retry" and "fail" not in s]
     )
-    def test_a_zombie_changes_nothing(self, world, step):
+    def test_a_zombie_changes_nothing_39(self, world, step):
         rival = world.make_relay()
         slept = []
 

@@ -91,7 +91,7 @@ def test_wake_ends_the_pause():
         eventually(lambda: len(sink) == 1)
 
 
-def test_connections_are_released_by_a_thread_whose_sink_is_out_of_order_and_by_all_when_they_end():
+def test_connections_are_released_by_a_thread_whose_sink_is_out_of_order_and_by_all_when_they_end_40():
     class Down(MemoryStorage):
         def write(self, events):
             raise ConnectionError("no route to host")

@@ -333,7 +333,7 @@ def test_what_every_sink_has_is_cleaned(elsewhere):
     assert DjangoLog().cursor("default").seq == 4
 
 
-def test_what_is_not_delivered_is_never_cleaned(elsewhere, monkeypatch):
+def test_what_is_not_delivered_is_never_cleaned_40(elsewhere, monkeypatch):
     monkeypatch.setattr(Picky, "strict", True)
     make("a", "bad", "c")
     run("relay", "--once")
