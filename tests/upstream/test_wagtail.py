@@ -1,0 +1,68 @@
+"""Wagtail, as ``wagtail start`` makes a project of it, with every model audited and no change to it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.upstream.site import AUDITED, Site, differences_by_table
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    folder = tmp_path_factory.mktemp("wagtail")
+    site = Site(folder, "audited")
+    site.run("-c", "from wagtail.bin.wagtail import main; main()", "start", "mysite", str(folder))
+    with (folder / "home" / "models.py").open("a") as models:
+        models.write((HERE / "wagtail_models.py").read_text())
+    (folder / "audited.py").write_text(f"from mysite.settings.dev import *\n{AUDITED}")
+    site.manage("makemigrations", "home")
+    site.manage("migrate")
+    return site
+
+
+@pytest.fixture(scope="module")
+def before(site: Site) -> dict[str, Any]:
+    return site.snapshot()
+
+
+@pytest.fixture(scope="module")
+def done(site: Site, before: dict[str, Any]) -> dict[str, Any]:
+    return json.loads(site.run(HERE / "wagtail_drive.py"))
+
+
+@pytest.fixture(scope="module")
+def after(site: Site, done: dict[str, Any]) -> dict[str, Any]:
+    return site.snapshot()
+
+
+def test_what_the_editor_did_is_in_the_trail(done: dict[str, Any], after: dict[str, Any]) -> None:
+    events = [json.loads(text) for text in after["events"]]
+    actions: dict[tuple[str, str], list[str]] = {}
+    for event in events:
+        if event["category"] == "change":
+            key = event["target"]["type"], event["target"]["id"]
+            actions.setdefault(key, []).append(event["action"])
+    for kind, pk in done["there"].items():
+        seen = actions[kind, str(pk)]
+        assert seen[0] == "create", (kind, seen)
+        assert "delete" not in seen, (kind, seen)
+    for kind, pk in done["deleted"].items():
+        seen = actions[kind, str(pk)]
+        assert seen[0] == "create", (kind, seen)
+        assert seen[-1] == "delete", (kind, seen)
+
+
+def test_the_editor_is_the_actor(after: dict[str, Any]) -> None:
+    events = [json.loads(text) for text in after["events"]]
+    (login,) = (place for place, event in enumerate(events) if event["action"] == "login")
+    assert {event["actor"]["username"] for event in events[login:]} == {"editor"}
+    assert {event["context"]["path"] for event in events[login:]} >= {"/admin/login/", "/admin/images/add/"}
+
+
+def test_the_tables_are_rebuilt_from_the_events(before: dict[str, Any], after: dict[str, Any]) -> None:
+    assert differences_by_table(before, after) == {}
