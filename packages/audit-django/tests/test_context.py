@@ -1,6 +1,7 @@
 """Who and from where: the middleware, actors, commands, logins."""
 
 import asyncio
+import getpass
 import re
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -282,10 +283,11 @@ class RenewPolicies(BaseCommand):
 class TestCommands:
     def test_a_command_is_the_source_and_the_actor(self, monkeypatch):
         monkeypatch.setattr(RenewPolicies, "__module__", "policies.management.commands.renew_policies")
+        monkeypatch.setattr(getpass, "getuser", lambda: "deploy")
         with captured_events() as events:
             call_command(RenewPolicies())
         event = events.one("renewed")
-        assert event.actor == Actor(type="command", repr="renew_policies")
+        assert event.actor == Actor(type="command", username="deploy", repr="renew_policies")
         assert event.context.source == "command:renew_policies"
 
     def test_who_runs_it_stays_the_actor(self):

@@ -15,8 +15,11 @@ class AuditConfig(AppConfig):
     def ready(self) -> None:
         from audit_django import backends, checks  # noqa: F401  registers the system checks
         from audit_django.capture import install
+        from audit_django.context import celery, django_tasks
         from audit_django.registry import autodiscover
 
         install()
+        celery.install()
+        django_tasks.install()
         autodiscover()
         backends.load()
