@@ -70,6 +70,7 @@ class AuditSettings:
     exclude_models: Sequence[str] = DEFAULT_EXCLUDED_MODELS
     exclude_fields: Sequence[str] = ()
     on_error: str = "required"
+    statement_event_above_rows: int | None = None
     max_value_bytes: int = 64 * 1024
     actor_resolver: str | None = None
     tenant_resolver: str | None = None
@@ -198,6 +199,7 @@ _TYPES: dict[str, Any] = {
         ("DATABASES", "EXCLUDE_MODELS", "EXCLUDE_FIELDS", "TRUSTED_PROXIES", "SENSITIVE_KEYS"), Sequence
     ),
     "MAX_VALUE_BYTES": int,
+    "STATEMENT_EVENT_ABOVE_ROWS": int | None,
     "RELAY_NOTIFY": bool,
     **dict.fromkeys(("QUERY", "LANGUAGE", "REQUEST_ID_HEADER", "SENSITIVE_PATTERN"), str),
 }

@@ -12,6 +12,7 @@ from django.db.models import Model, QuerySet
 from audit_core.diff import FIELD
 from audit_django.capture.transactions import take_write_lock
 from audit_django.fields import FieldSpec
+from audit_django.labels import BATCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +69,29 @@ def read(
 
 def reread(model: type[Model], pk: Any, specs: Sequence[FieldSpec], using: str) -> Mapping[str, Any]:
     """What the database made of expressions, defaults of its own and generated columns. One SELECT."""
+    return next(iter(reread_many(model, [pk], specs, using).values()), {})
+
+
+def reread_many(
+    model: type[Model], keys: Sequence[Any], specs: Sequence[FieldSpec], using: str
+) -> Mapping[Any, Mapping[str, Any]]:
+    """The same for many rows, by primary key. One SELECT for 500 of them."""
     names = [spec.attname for spec in specs]
-    rows: QuerySet[Any] = QuerySet(model=model, using=using).filter(pk=pk)
-    found = rows.order_by().values_list(*names)[:1]
-    return next((dict(zip(names, values, strict=True)) for values in found), {})
+    found: dict[Any, Mapping[str, Any]] = {}
+    for start in range(0, len(keys), BATCH):
+        rows: QuerySet[Any] = QuerySet(model=model, using=using)
+        rows = rows.filter(pk__in=keys[start : start + BATCH]).order_by()
+        for key, *values in rows.values_list("pk", *names):
+            found[key] = dict(zip(names, values, strict=True))
+    return found
+
+
+def as_read(instance: Model) -> Any:
+    """The primary key of ``instance`` as the database gives it back: 5 where somebody has set "5"."""
+    columns = instance._meta.pk_fields
+    values = instance.pk if len(columns) > 1 else (instance.pk,)
+    key = tuple(column.to_python(value) for column, value in zip(columns, values, strict=True))
+    return key if len(columns) > 1 else key[0]
 
 
 def _joins(specs: Sequence[FieldSpec], using: str, instance: Model) -> list[str]:

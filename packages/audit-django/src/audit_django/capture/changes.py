@@ -21,17 +21,30 @@ _SCALARS = frozenset({str, int, float, bool, bytes})
 
 
 def created(
-    specs: Sequence[FieldSpec], instance: Model, after: Mapping[str, Any], using: str
+    specs: Sequence[FieldSpec],
+    instance: Model,
+    after: Mapping[str, Any],
+    using: str,
+    labels: Labels | None = None,
 ) -> dict[str, Change]:
-    """The diff of a row that is new: every value that is not null."""
+    """The diff of a row that is new: every value that is not null. ``labels`` as in :func:`updated`."""
     pairs = [(spec, None, _plain_after(spec, after[spec.attname], using)) for spec in specs]
-    return _changes([pair for pair in pairs if pair[2] is not None], _at_hand(specs, None, instance, using))
+    pairs = [pair for pair in pairs if pair[2] is not None]
+    return _changes(pairs, labels or _at_hand(specs, None, instance, using))
 
 
 def updated(
-    specs: Sequence[FieldSpec], instance: Model | None, before: Row, after: Mapping[str, Any], using: str
+    specs: Sequence[FieldSpec],
+    instance: Model | None,
+    before: Row,
+    after: Mapping[str, Any],
+    using: str,
+    labels: Labels | None = None,
 ) -> dict[str, Change]:
-    """The diff of a row that was there: the values that are not the same once the field has normalized them."""
+    """The diff of a row that was there: the values that are not the same once the field has normalized them.
+
+    ``labels`` are those of related objects, where they were looked up for many rows at once.
+    """
     pairs = []
     for spec in specs:
         old, new = before.values[spec.attname], after[spec.attname]
@@ -42,7 +55,7 @@ def updated(
             pairs.append((spec, plain_old, plain_new))
     if not pairs:
         return {}
-    return _changes(pairs, _at_hand([pair[0] for pair in pairs], before, instance, using))
+    return _changes(pairs, labels or _at_hand([pair[0] for pair in pairs], before, instance, using))
 
 
 def deleted(
@@ -58,6 +71,25 @@ def deleted(
         _changes([(spec, row[spec.name], None) for spec in specs if row[spec.name] is not None], labels)
         for row in plain_rows
     ]
+
+
+def labels_of(
+    specs: Sequence[FieldSpec],
+    rows: Sequence[Mapping[str, Any]],
+    using: str,
+    instances: Sequence[Model] = (),
+) -> Labels:
+    """The labels that the relations of many rows need: one query a relation, and none for what ``instances`` hold."""
+    labels = Labels(using)
+    for spec in specs:
+        if spec.relation == FIELD or spec.sensitive:
+            continue
+        at_hand = (spec.field.get_cached_value(i) for i in instances if spec.field.is_cached(i))
+        for related in {id(related): related for related in at_hand}.values():
+            labels.learn(spec, related)
+        keys = dict.fromkeys(row[spec.attname] for row in rows)
+        labels.fetch(spec, [_plain_after(spec, key, using) for key in keys])
+    return labels
 
 
 def _plain_after(spec: FieldSpec, value: Any, using: str) -> Any:

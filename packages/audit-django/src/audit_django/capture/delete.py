@@ -20,7 +20,7 @@ from audit_core.context import audit_context, current
 from audit_core.diff import Change
 from audit_core.event import Target
 from audit_django import registry
-from audit_django.capture import changes, guard, m2m
+from audit_django.capture import changes, guard, m2m, update
 from audit_django.capture.before import Row
 from audit_django.capture.push import push, push_or_join
 from audit_django.capture.transactions import TransactionState, joined, take_write_lock
@@ -157,6 +157,8 @@ class _Plan:
             if registry.tracked(relation.model) is None and not registry.audited_children(relation.model):
                 continue
             for group in groups:
+                if isinstance(group, QuerySet):
+                    update.is_told(group)
                 found = {row.pk: row for row in _read(relation.model, group, collector.using)}
                 for row in as_audited(relation.model, found, collector.using).values():
                     tracked = registry.tracked(type(row))

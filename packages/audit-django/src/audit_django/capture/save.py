@@ -135,7 +135,7 @@ def _record(
     if tracked.condition is not None and not tracked.condition(instance):
         return
     after = {spec.attname: instance.__dict__.get(spec.attname) for spec in specs}
-    unknown = [spec for spec in specs if _decided_by_database(spec, instance, is_update)]
+    unknown = [spec for spec in specs if decided_by_database(spec, instance, is_update=is_update)]
     if unknown:
         after.update(database.reread(tracked.model, tracked.key_of(instance), unknown, using))
     if is_update and row is not None:
@@ -173,7 +173,8 @@ def _label(instance: Model, row: Row | None, after: Mapping[str, Any], update_fi
     return label_of(subject)
 
 
-def _decided_by_database(spec: FieldSpec, instance: Model, is_update: bool) -> bool:
+def decided_by_database(spec: FieldSpec, instance: Model, *, is_update: bool) -> bool:
+    """Whether the value that was written is not the one that the instance holds."""
     if spec.reread or spec.attname not in instance.__dict__:  # Django 6 takes away what it cannot read back
         return True
     return (spec.field.generated and is_update) or is_expression(instance.__dict__[spec.attname])

@@ -1,0 +1,208 @@
+"""``QuerySet.bulk_create()``, with conflicts ignored or turned into updates, and ``abulk_create()``.
+
+What is recorded is what the database has made of it. Where conflicts are ignored it says itself which rows it has inserted; where
+they become updates, the rows that are in the way are read and locked before, and read again after.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from django.db import connections
+from django.db.models import Model, Q, QuerySet, UniqueConstraint, sql
+
+from audit_django import registry
+from audit_django.capture import before as database
+from audit_django.capture import changes, guard
+from audit_django.capture.before import Row
+from audit_django.capture.push import push
+from audit_django.capture.save import decided_by_database
+from audit_django.capture.transactions import TransactionState, joined, take_write_lock
+from audit_django.fields import Tracked
+from audit_django.labels import Labels, label_of
+from audit_django.recording import capture_is_off
+from audit_django.values import is_expression
+
+PART = 200  # objects whose rows are looked for in one query
+
+_bulk_create = QuerySet.bulk_create
+
+
+def install() -> None:
+    """Wrap ``QuerySet.bulk_create``. Doing it again changes nothing."""
+    QuerySet.bulk_create = bulk_create  # type: ignore[method-assign]
+
+
+@functools.wraps(_bulk_create)
+def bulk_create(
+    self: QuerySet[Any],
+    objs: Any,
+    batch_size: int | None = None,
+    ignore_conflicts: bool = False,
+    update_conflicts: bool = False,
+    update_fields: Any = None,
+    unique_fields: Any = None,
+) -> Any:
+    """Insert the objects, and record each row that is new or changed."""
+    options = (batch_size, ignore_conflicts, update_conflicts, update_fields, unique_fields)
+    tracked = registry.tracked(self.model)
+    if tracked is None or not objs or capture_is_off():
+        return _bulk_create(self, objs, *options)
+    objs = list(objs)
+    self._for_write = True  # type: ignore[attr-defined]
+
+    def insert() -> Any:
+        return _bulk_create(self, objs, *options)
+
+    using = self.db
+    says_what_is_new = connections[using].features.can_return_rows_from_bulk_insert
+    with joined(using) as state:
+        if update_conflicts or (ignore_conflicts and not says_what_is_new):
+            _upsert(state, tracked, objs, unique_fields, using, insert)
+        elif ignore_conflicts:
+            _insert_what_is_new(state, tracked, self, using, insert)
+        else:
+            insert()
+            with guard.recording(using, tracked.type, required=tracked.required):
+                _record_created(state, tracked, objs, using)
+    return objs
+
+
+def _record_created(state: TransactionState, tracked: Tracked, objs: Sequence[Model], using: str) -> None:
+    specs = tracked.fields
+    unknown = [[spec for spec in specs if decided_by_database(spec, obj, is_update=False)] for obj in objs]
+    missing = list(dict.fromkeys(spec for group in unknown for spec in group))
+    read = database.reread_many(tracked.model, [obj.pk for obj in objs], missing, using) if missing else {}
+    afters = [
+        {spec.attname: obj.__dict__.get(spec.attname) for spec in specs}
+        | {spec.attname: read[database.as_read(obj)][spec.attname] for spec in group}
+        for obj, group in zip(objs, unknown, strict=True)
+    ]
+    labels = changes.labels_of(specs, afters, using, objs)
+    for obj, after in zip(objs, afters, strict=True):
+        if tracked.condition is None or tracked.condition(obj):
+            _push_created(state, tracked, obj, after, labels, using)
+
+
+def _push_created(
+    state: TransactionState,
+    tracked: Tracked,
+    row: Model,
+    after: Mapping[str, Any],
+    labels: Labels,
+    using: str,
+) -> None:
+    diff = changes.created(tracked.fields, row, after, using, labels)
+    target = tracked.target(tracked.key_of(row), label_of(row))
+    push(state, tracked, "create", target, diff, instance=row)
+
+
+def _insert_what_is_new(
+    state: TransactionState, tracked: Tracked, queryset: QuerySet[Any], using: str, insert: Callable[[], Any]
+) -> None:
+    """Conflicts are ignored: ``INSERT … RETURNING`` gives back the rows that were inserted, and no others."""
+    columns = [field for field in tracked.model._meta.concrete_fields if field.model is tracked.model]
+    new: list[Model] = []
+
+    def returning(
+        objs: Sequence[Model], fields: Sequence[Any], on_conflict: Any = None, **kwargs: Any
+    ) -> list[Any]:
+        query = sql.InsertQuery(queryset.model, on_conflict=on_conflict)
+        query.insert_values(fields, list(objs))
+        compiler = query.get_compiler(using=using)
+        compiler.returning_fields = columns
+        with connections[using].cursor() as cursor:
+            [(statement, params)] = compiler.as_sql()
+            cursor.execute(statement, params)
+            rows: Any = cursor.fetchall()
+        converters = compiler.get_converters([field.get_col(field.model._meta.db_table) for field in columns])
+        names = [field.attname for field in columns]
+        rows = compiler.apply_converters(rows, converters) if converters else rows
+        new.extend(queryset.model.from_db(using, names, row) for row in rows)
+        return []
+
+    queryset._insert = returning  # type: ignore[attr-defined]
+    try:
+        insert()
+    finally:
+        del queryset._insert  # type: ignore[attr-defined]
+    with guard.recording(using, tracked.type, required=tracked.required):
+        _record_created(state, tracked, new, using)
+
+
+def _upsert(
+    state: TransactionState,
+    tracked: Tracked,
+    objs: Sequence[Model],
+    unique_fields: Collection[str] | None,
+    using: str,
+    insert: Callable[[], Any],
+) -> None:
+    """Conflicts become updates: whoever is in the way is read before and after."""
+    keys = _unique_keys(tracked.model, unique_fields)
+    with guard.recording(using, tracked.type, required=tracked.required):
+        take_write_lock(using, tracked.model)
+        before = {row.pk: row for row in _in_the_way(tracked.model, keys, objs, using, locked=True)}
+    insert()
+    with guard.recording(using, tracked.type, required=tracked.required):
+        found = {row.pk: row for row in _in_the_way(tracked.model, keys, objs, using, locked=False)}
+        others = [obj.pk for obj in objs if obj.pk is not None and obj.pk not in found]
+        for start in range(0, len(others), PART):  # a key with NULL in it is never in the way
+            rows: QuerySet[Any] = QuerySet(model=tracked.model, using=using)
+            found |= {row.pk: row for row in rows.filter(pk__in=others[start : start + PART])}
+        specs = tracked.fields
+        values = {
+            pk: {spec.attname: row.__dict__[spec.attname] for spec in specs} for pk, row in found.items()
+        }
+        held = {
+            pk: {spec.attname: row.__dict__[spec.attname] for spec in specs} for pk, row in before.items()
+        }
+        labels = changes.labels_of(specs, [*values.values(), *held.values()], using)
+        for pk, row in found.items():
+            if tracked.condition is not None and not tracked.condition(row):
+                continue
+            if pk not in before:
+                _push_created(state, tracked, row, values[pk], labels, using)
+            elif diff := changes.updated(specs, None, Row(held[pk]), values[pk], using, labels):
+                target = tracked.target(tracked.key_of(row), label_of(row))
+                push(state, tracked, "update", target, diff, instance=row)
+
+
+def _in_the_way(
+    model: type[Model], keys: Sequence[Sequence[Any]], objs: Sequence[Model], using: str, *, locked: bool
+) -> Iterator[Model]:
+    """The rows that have the same values in one of the unique keys as one of the objects."""
+    for start in range(0, len(objs), PART):
+        same = Q()
+        for key in keys:
+            wanted = [
+                [obj.__dict__.get(field.attname) for field in key] for obj in objs[start : start + PART]
+            ]
+            wanted = [values for values in wanted if not any(v is None or is_expression(v) for v in values)]
+            if len(key) == 1 and wanted:
+                same |= Q(**{f"{key[0].attname}__in": [value for (value,) in wanted]})
+            else:
+                for values in wanted:
+                    same |= Q(**{field.attname: value for field, value in zip(key, values, strict=True)})
+        if same:
+            rows: QuerySet[Any] = QuerySet(model=model, using=using).filter(same).order_by("pk")
+            if locked:
+                no_key = connections[using].features.has_select_for_no_key_update
+                rows = rows.select_for_update(no_key=no_key)
+            yield from rows
+
+
+def _unique_keys(model: type[Model], names: Collection[str] | None) -> list[list[Any]]:
+    """The named fields, or every set of fields of which the database knows that no two rows share it."""
+    meta: Any = model._meta
+    if names:
+        return [[meta.get_field(meta.pk.name if name == "pk" else name) for name in names]]
+    keys = [list(meta.pk_fields)]
+    keys += [[field] for field in meta.concrete_fields if field.unique and not field.primary_key]
+    keys += [[meta.get_field(name) for name in together] for together in meta.unique_together]
+    for constraint in meta.constraints:
+        if isinstance(constraint, UniqueConstraint) and constraint.fields:
+            keys.append([meta.get_field(name) for name in constraint.fields])
+    return keys
