@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,19 @@ class Site:
     def snapshot(self) -> dict[str, Any]:
         """The events and the tables; see :mod:`tests.upstream.snapshot`."""
         return json.loads(self.run(ROOT / "tests" / "upstream" / "snapshot.py"))
+
+
+def assert_told(done: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> None:
+    """Every object that was made has its events: what is there a first one that creates it, what is gone a last one too."""
+    actions: dict[tuple[str, str], list[str]] = {}
+    for event in events:
+        if event["category"] == "change":
+            key = event["target"]["type"], event["target"]["id"]
+            actions.setdefault(key, []).append(event["action"])
+    for kind, pk in [*done["there"].items(), *done["deleted"].items()]:
+        assert actions[kind, str(pk)][0] == "create", (kind, pk)
+    assert all("delete" not in actions[kind, str(pk)] for kind, pk in done["there"].items())
+    assert all(actions[kind, str(pk)][-1] == "delete" for kind, pk in done["deleted"].items())
 
 
 def differences_by_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -112,6 +112,35 @@ def test_connections_are_released_by_a_thread_whose_sink_is_out_of_order_and_by_
     assert set(released) == {"audit-relay-log", "audit-relay-down", "audit-relay-well"}
 
 
+def test_pooled_connections_are_released_after_every_pass_before_any_pause():
+    """A pool with fewer connections than threads: who pauses with one in hand keeps it from the others for ever."""
+    connection = threading.Lock()  # a pool of one
+    database, sinks = MemoryDatabase(), {"one": MemoryStorage(), "two": MemoryStorage()}
+    cursors, held = database.log.cursors, threading.local()
+
+    def take_and_look():
+        if not getattr(held, "one", False):
+            assert connection.acquire(timeout=10), "the pool is empty"
+            held.one = True
+        return cursors()
+
+    def release():
+        if getattr(held, "one", False):
+            held.one = False
+            connection.release()
+
+    database.log.cursors = take_and_look
+    settings = replace(SETTINGS, idle_min_seconds=60, idle_max_seconds=60)
+    worker = Worker(
+        Relay(database.log, sinks, settings=settings),
+        release_connections=release,
+        release_pooled_connections=release,
+    )
+    database.outbox.append([make_event()])
+    with Running(worker):
+        eventually(lambda: all(len(sink) == 1 for sink in sinks.values()))
+
+
 def test_what_is_committed_does_not_wake_a_thread_whose_sink_is_out_of_order():
     class Down(MemoryStorage):
         def write(self, events):

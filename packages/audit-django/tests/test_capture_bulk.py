@@ -270,6 +270,16 @@ class TestUpdate:
             file = kept._file
         assert file.closed
 
+    def test_a_primary_key_that_is_set_22(self):
+        Tag.objects.create(pk=1, name="x")
+        with captured_events() as events:
+            Tag.objects.filter(pk=1).update(id=50, name=Concat("name", Value("y")))
+            Tag.objects.update(id=F("id") + 7)
+        assert [(e.target.id, {n: (c.before, c.after) for n, c in e.diff.items()}) for e in events] == [
+            ("1", {"name": ("x", "xy"), "id": (1, 50)}),
+            ("50", {"id": (50, 57)}),
+        ]
+
     def test_one_event_for_a_statement_above_a_threshold(self, policies, settings):
         settings.AUDIT = {**settings.AUDIT, "STATEMENT_EVENT_ABOVE_ROWS": 4}
         with captured_events() as events:

@@ -76,6 +76,12 @@ class DjangoTrail(Trail):
         """Close this thread's connections; pooled ones go back to their pool."""
         connections.close_all()
 
+    def release_pooled_connections(self) -> None:
+        """Give this thread's connections back to Django's pools of psycopg."""
+        for connection in connections.all(initialized_only=True):
+            if getattr(connection, "pool", None):  # PostgreSQL's alone has one, from Django 5.1 on
+                connection.close()
+
     def listen(self, wake: Callable[[], None], stop: threading.Event) -> None:
         """Listen for notifications, if ``RELAY_NOTIFY`` is set and the alias is PostgreSQL."""
         if get_settings().relay_notify and notify.can_listen(self.name):

@@ -130,6 +130,7 @@ def _until_told(work: list[tuple[Trail, Relay]], sinks: list[str] | None, show: 
                 relay,
                 sinks=sinks,
                 release_connections=trail.release_connections,
+                release_pooled_connections=trail.release_pooled_connections,
                 on_report=partial(show, trail.name),
             )
             running.append(pool.submit(worker.run, stop))

@@ -54,6 +54,9 @@ class Trail(ABC):
     def release_connections(self) -> None:
         """Close what this thread opened, or give it back to its pool."""
 
+    def release_pooled_connections(self) -> None:  # noqa: B027 - most have no pool
+        """Give back what this thread has from a pool, and keep what it opened itself."""
+
     def listen(self, wake: Callable[[], None], stop: threading.Event) -> None:  # noqa: B027 - most have nothing to listen to
         """Have ``wake`` called, by a thread that ends when ``stop`` is set, whenever something is committed.
 

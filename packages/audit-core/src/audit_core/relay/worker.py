@@ -30,8 +30,9 @@ class Worker:
 
     ``release_connections`` is called in each of these threads before it waits for what is out of order, and
     when it ends: close there what the thread opened, or give it back to its pool. A thread that only waits for
-    events keeps its connection, because to connect anew costs more than the look. ``on_report`` is given the
-    report of every pass, from those threads.
+    events keeps its connection, because to connect anew costs more than the look. Unless it is one of a pool,
+    which may have fewer than there are threads: ``release_pooled_connections`` is called in each thread after
+    every pass. ``on_report`` is given the report of every pass, from those threads.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class Worker:
         *,
         sinks: Collection[str] | None = None,
         release_connections: Callable[[], None] = _nothing,
+        release_pooled_connections: Callable[[], None] = _nothing,
         on_report: Callable[[Report], None] = _ignore,
     ) -> None:
         self._relay = relay
         self._sinks = relay.sinks if sinks is None else sinks
         self._release_connections = release_connections
+        self._release_pooled_connections = release_pooled_connections
         self._on_report = on_report
         self._lanes: list[_Lane] = []
         self._failure: BaseException | None = None
@@ -106,6 +109,7 @@ class Worker:
         while not stop.is_set():
             lane.wake.clear()  # before the look: what comes during it is looked for again
             report = self._relay.run_once(stop, only=lane.stages)
+            self._release_pooled_connections()
             self._on_report(report)
             if report.moved and lane.name == "log":
                 self._wake_others(lane)

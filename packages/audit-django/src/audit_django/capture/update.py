@@ -14,7 +14,7 @@ from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import connections
-from django.db.models import Model, QuerySet
+from django.db.models import Model, QuerySet, Value
 
 from audit_django import registry
 from audit_django.capture import before as database
@@ -32,6 +32,7 @@ from audit_django.values import is_expression, normalized
 PART = 2000  # rows that are read, and recorded, in one go
 MAX_KEYS = 20_000  # that an UPDATE names
 _TOLD = "_audit_told"  # on a query
+_NEW_KEY = "_audit_new_key"  # on a row
 
 _update = QuerySet.update
 
@@ -59,7 +60,7 @@ def update(self: QuerySet[Any], **kwargs: Any) -> int:
         keys: list[Any] = []
         with guard.recording(using, label, required=written.required):
             take_write_lock(using, written.model)
-            for rows in _parts(_affected(self, using)):
+            for rows in _parts(written.with_new_keys(_affected(self, using))):
                 spool.append(list(as_audited(written.model, {row.pk: row for row in rows}, using).values()))
                 if len(keys) <= MAX_KEYS:
                     keys += [row.pk for row in rows]
@@ -107,14 +108,23 @@ class _Written:
         except FieldDoesNotExist:
             return None
         fields = [*named, *(field for field in meta.concrete_fields if field.generated)]
-        audited = {spec.field for tracked in involved for spec in tracked.fields}
-        if not named or not audited.intersection(named):
+        audited = {spec.field for tracked in involved for spec in tracked.fields} | {meta.pk}
+        if not audited.intersection(named):
             return None
         values = {
             field.attname: value.prepare_database_save(field) if isinstance(value, Model) else value
             for field, value in named.items()
         }
         return cls(model, fields, values, any(tracked.required for tracked in involved))
+
+    def with_new_keys(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """``rows``, each with the primary key that it will have, if that is what is set."""
+        pk = self.model._meta.pk
+        if pk.attname not in self.values:
+            return rows
+        value = self.values[pk.attname]
+        new_key = value if is_expression(value) else Value(value, output_field=pk)
+        return rows.annotate(**{_NEW_KEY: new_key})  # type: ignore[no-any-return]
 
     def of(self, tracked: Tracked) -> list[FieldSpec]:
         """The columns of a model that are written, or follow from what is."""
@@ -185,6 +195,9 @@ def _record(state: TransactionState, written: _Written, rows: Sequence[Model], u
         )
         for row, (before, after) in zip(group, pairs, strict=True):
             diff = changes.updated(specs, None, before, after, using, labels)
+            if _NEW_KEY in row.__dict__:
+                pk = FieldSpec(tracked.model._meta.pk, 0, sensitive=False, role=None, language="en")
+                diff[pk.name] = pk.change(pk.plain(row.pk), pk.plain(row.__dict__[_NEW_KEY]))
             if not diff:
                 continue
             for spec in specs:
@@ -202,7 +215,7 @@ def _after(
     unknown = [spec for spec in specs if not written.is_known(spec)]
     if not unknown:
         return [known] * len(rows)
-    keys = [tracked.key_of(row) for row in rows]
+    keys = [row.__dict__.get(_NEW_KEY, tracked.key_of(row)) for row in rows]
     read = database.reread_many(tracked.model, keys, unknown, using)
     return [{**known, **read[key]} for key in keys]
 
