@@ -1,0 +1,54 @@
+"""A process that saves until SIGTERM, and takes a refused transaction as applications do: it forgets it and goes on.
+
+Each transaction adds one to some claims. ``CLAIM AMOUNT`` is printed when its COMMIT has returned, ``refused`` when the
+database did not take it, or did not say.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+
+import django
+
+PAUSE_SECONDS = 0.02  # at most, between two transactions
+
+
+class RolledBack(Exception):
+    """The writer has thought better of it."""
+
+
+def write(stop: threading.Event) -> None:
+    """Save until ``stop`` is set."""
+    from django.db import Error, connection, transaction
+    from testapp.models import Claim
+
+    claims = list(Claim.objects.order_by("pk").values_list("pk", flat=True))
+    connection.close()
+    while not stop.wait(random.uniform(0, PAUSE_SECONDS)):
+        done = []
+        try:
+            with transaction.atomic():
+                # In one order, so that two writers never wait for each other.
+                for claim in Claim.objects.select_for_update().filter(pk__in=random.sample(claims, 2)).order_by("pk"):
+                    claim.amount += 1
+                    claim.save()
+                    done.append(claim)
+                if random.random() < 0.1:
+                    raise RolledBack
+        except RolledBack:
+            continue
+        except Error:
+            print("refused", flush=True)
+            connection.close()
+            continue
+        for claim in done:
+            print(claim.pk, claim.amount, flush=True)
+
+
+if __name__ == "__main__":
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    django.setup()
+    write(stop)
