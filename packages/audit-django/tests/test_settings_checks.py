@@ -96,7 +96,7 @@ class TestRegistrations:
         assert any("'snn'" in message and "'ssn'" in message for message in messages)
         assert any("'tags'" in message for message in messages)
 
-    @pytest.mark.parametrize("options", [{"before": "instance"}, {"on_error": "ignore"}, {"fields": "name"}])
+    @pytest.mark.parametrize("options", [{"before": "memory"}, {"on_error": "ignore"}, {"fields": "name"}])
     def test_an_option_that_cannot_be(self, options):
         with pytest.raises(ConfigurationError, match="Write"):
             register(Customer, **options)

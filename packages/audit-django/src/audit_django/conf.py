@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 RELAYS = ("inline", "celery", "tasks", "worker")
 MODELS = ("registered", "all")
 ON_ERROR = ("required", "best_effort")
-BEFORE = ("database",)
+BEFORE = ("database", "instance")
 DEFAULT_EXCLUDED_MODELS = (
     "admin.LogEntry",
     "auth.Permission",

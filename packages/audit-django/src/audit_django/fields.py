@@ -45,6 +45,7 @@ class FieldSpec:
         self.type = field.get_internal_type()
         self.relation = _relation(field)
         self.reread = writes_its_own_way(field)
+        self.sets_itself = _sets_itself(field)
         self.language = language
         self.label = _label(field, language)
 
@@ -118,6 +119,7 @@ class Tracked:
     m2m: Sequence[M2MSpec]
     condition: Callable[[Any], bool] | None
     required: bool
+    before: str
 
     @property
     def type(self) -> str:
@@ -190,6 +192,7 @@ def build(model: type[Model], options: Options, settings: AuditSettings) -> Trac
         m2m=tuple(m2m),
         condition=options.condition,
         required=(options.on_error or settings.on_error) == "required",
+        before=options.before,
     )
 
 
@@ -209,6 +212,13 @@ def _role(field: Field[Any, Any]) -> str | None:
     if isinstance(field, models.BooleanField) and field.name.startswith(("is_", "has_", "enable", "active")):
         return "switch"
     return None
+
+
+def _sets_itself(field: Any) -> bool:
+    """Whether a save may write another value than the instance holds (``auto_now``, an uploaded file)."""
+    if isinstance(field, models.DateField | models.TimeField):
+        return bool(field.auto_now)
+    return type(field).pre_save is not Field.pre_save
 
 
 def _label(field: Any, language: str) -> str | None:

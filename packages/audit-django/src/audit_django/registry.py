@@ -57,7 +57,8 @@ def register(
     - ``m2m``: these many-to-many fields; all of them when not given, none for ``()``.
     - ``owner``: relations of which a change is a move ("moved it from Bob to Carol").
     - ``condition``: called with the instance; an event is recorded only when it returns true.
-    - ``before``: where the values before a change come from: ``"database"``, read under a row lock.
+    - ``before``: where the values before a save come from: ``"database"``, read under a row lock, or ``"instance"``, what it
+      was loaded with: no query, and what others have done since is missed.
     - ``on_error``: ``"required"`` (a write whose event cannot be written fails) or ``"best_effort"`` (it succeeds, and the
       loss is counted and recorded). The setting ``ON_ERROR`` when not given.
 

@@ -9,7 +9,7 @@ Time is counted in ticks: each event, savepoint and flush takes one, so "recorde
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from audit_core.event import RecordedEvent
@@ -34,6 +34,7 @@ class Pending:
         self._savepoints: dict[str, int] = {}
         self._tick = 0
         self._kept: list[tuple[int, RecordedEvent]] = []  # written, by tick, for who is told after the commit
+        self._undos: list[tuple[int, Callable[[], None]]] = []
         self.wrote = False
 
     def __bool__(self) -> bool:
@@ -75,6 +76,10 @@ class Pending:
                 self._written.append(entry)
         self._entries.clear()
 
+    def on_undo(self, forget: Callable[[], None]) -> None:
+        """Call ``forget`` when what has happened up to now is rolled back."""
+        self._undos.append((self._next_tick(), forget))
+
     def savepoint(self, sid: str) -> None:
         """A savepoint was made."""
         self._savepoints[sid] = self._next_tick()
@@ -97,10 +102,21 @@ class Pending:
         self._kept = [(tick, recorded) for tick, recorded in self._kept if tick < made]
         self._written = [e for e in self._written if e.flushed_at is not None and e.flushed_at < made]
         self._savepoints = {name: tick for name, tick in self._savepoints.items() if tick <= made}
+        self._undo(made)
 
     def kept(self) -> list[RecordedEvent]:
         """The events that were written with ``keep`` and not undone."""
         return [recorded for _, recorded in self._kept]
+
+    def undo(self) -> None:
+        """The transaction is rolled back."""
+        self._undo(0)
+
+    def _undo(self, made: int) -> None:
+        for tick, forget in self._undos:
+            if tick > made:
+                forget()
+        self._undos = [(tick, forget) for tick, forget in self._undos if tick < made]
 
     def clear(self) -> None:
         """The transaction is over."""

@@ -11,12 +11,12 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.db import router
+from django.db import DatabaseError, router
 from django.db.models import Model
 
 from audit_django import registry
 from audit_django.capture import before as database
-from audit_django.capture import changes, guard
+from audit_django.capture import changes, guard, loaded
 from audit_django.capture.before import Row
 from audit_django.capture.push import push
 from audit_django.capture.transactions import TransactionState, joined
@@ -88,8 +88,18 @@ def save_table(
     if (not specs and update_fields) or capture_is_off():
         return write()
     using = using or router.db_for_write(type(self), instance=self)
+    may_exist = row is None and _may_exist(self, cls, raw, force_insert, force_update)
+    if may_exist and tracked.before == "instance":
+        row = loaded.read(self, tracked, specs, using, partial=update_fields is not None)
+        if row is not None and _changes_nothing(tracked, specs, self, row, using):
+            try:
+                return _save_table(self, raw, cls, False, True, using, update_fields)
+            except DatabaseError as error:
+                if error.__cause__ is not None:  # else it is Django's: there was no row to update
+                    raise
+            row = None
     with joined(using) as state:
-        if row is None and _may_exist(self, cls, raw, force_insert, force_update):
+        if row is None and may_exist:
             row = database.read(
                 tracked.model, tracked.key_of(self), specs, using, self, update_fields is not None
             )
@@ -97,6 +107,15 @@ def save_table(
         with guard.recording(using, tracked.type, required=tracked.required):
             _record(state, tracked, specs, self, row, bool(is_update), using, update_fields)
     return is_update
+
+
+def _changes_nothing(
+    tracked: Tracked, specs: Sequence[FieldSpec], instance: Model, row: Row, using: str
+) -> bool:
+    """Whether the row will be what it was loaded as, whatever Django does on the way: then no event can come of it."""
+    if any(spec.sets_itself or decided_by_database(spec, instance, is_update=True) for spec in specs):
+        return False
+    return not changes.updated(specs, instance, row, instance.__dict__, using)
 
 
 def _written(tracked: Tracked, cls: type[Model], update_fields: Any, raw: bool) -> Sequence[FieldSpec]:
@@ -138,6 +157,8 @@ def _record(
     unknown = [spec for spec in specs if decided_by_database(spec, instance, is_update=is_update)]
     if unknown:
         after.update(database.reread(tracked.model, tracked.key_of(instance), unknown, using))
+    if tracked.before == "instance":
+        loaded.saved(instance, tracked, specs, after, state)
     if is_update and row is not None:
         diff = changes.updated(specs, instance, row, after, using)
         if not diff:

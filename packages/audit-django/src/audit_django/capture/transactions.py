@@ -224,6 +224,7 @@ def install() -> None:
         try:
             call()
         finally:
+            state.pending.undo()
             state.over()
 
     def set_autocommit(
