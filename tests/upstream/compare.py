@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -59,6 +60,18 @@ def compare(plain: Outcomes, audited: Outcomes, known: Mapping[str, str]) -> Com
             result.faults[test] = f"{before['outcome']} without audit, {after['outcome']} under it\n{errors}"
     result.mended = sorted(set(known) & set(result.equal))
     return result
+
+
+def outcomes(report: Path) -> dict[str, dict[str, Any]]:
+    """The outcome of each test, and its errors, from the lines that the runner wrote."""
+    found: dict[str, dict[str, Any]] = {}
+    for line in report.read_text(encoding="utf-8").splitlines():
+        note = json.loads(line)
+        test = found.setdefault(note["test"], {"outcome": note["outcome"], "errors": []})
+        if note["error"]:  # a test that passed may still fail in its clean-up
+            test["outcome"] = note["outcome"]
+            test["errors"].append(note["error"])
+    return found
 
 
 def known_faults(path: Path, suite: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A test runner that writes what became of each test, by its id, to the file that UPSTREAM_REPORT names."""
+"""A test runner that writes what becomes of each test, line by line, to the file that UPSTREAM_REPORT names."""
 
 import json
 import os
@@ -7,19 +7,16 @@ from pathlib import Path
 
 from django.test.runner import DiscoverRunner
 
+REPORT = Path(os.environ["UPSTREAM_REPORT"])
+
 
 class Result(unittest.TextTestResult):
-    """Remembers outcomes: ``{id: {"outcome": …, "errors": [traceback, …]}}``."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.outcomes = {}
+    """Notes outcomes at once, one JSON object a line: what has run is known even if the process dies."""
 
     def _note(self, test, outcome, err=None):
-        known = self.outcomes.setdefault(test.id(), {"outcome": outcome, "errors": []})
-        if err is not None:
-            known["outcome"] = outcome  # a test that passed may still fail in its clean-up
-            known["errors"].append(self._exc_info_to_string(err, test))
+        error = None if err is None else self._exc_info_to_string(err, test)
+        with REPORT.open("a", encoding="utf-8") as report:
+            print(json.dumps({"test": test.id(), "outcome": outcome, "error": error}), file=report)
 
     def addSuccess(self, test):
         super().addSuccess(test)
@@ -56,8 +53,3 @@ class Runner(DiscoverRunner):
 
     def get_resultclass(self):
         return Result
-
-    def run_suite(self, suite, **kwargs):
-        result = super().run_suite(suite, **kwargs)
-        Path(os.environ["UPSTREAM_REPORT"]).write_text(json.dumps(result.outcomes), encoding="utf-8")
-        return result

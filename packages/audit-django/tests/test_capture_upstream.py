@@ -1,0 +1,140 @@
+"""What Django's own tests, Wagtail and django-oscar brought to light, each in its smallest form.
+
+The models are made for the test: an application may define one at any time.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import pytest
+from cornerapp.models import Truck, Vehicle
+from django.apps import apps
+from django.contrib.auth.models import User
+from django.db import connection, models
+from django.test import modify_settings
+from django.utils.functional import SimpleLazyObject
+from testapp.models import Customer, Group, Member, Membership, Policy, Tag
+
+from audit_django import registry
+from audit_django.testing import captured_events
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@contextmanager
+def audited(*made: type[models.Model]) -> Generator[None]:
+    """Tables for these models, which are audited as long as they are there."""
+    with connection.schema_editor() as editor:
+        for model in made:
+            editor.create_model(model)
+    for model in made:
+        registry.register(model)
+    try:
+        yield
+    finally:
+        with connection.schema_editor() as editor:
+            for model in reversed(made):
+                editor.delete_model(model)
+        for model in made:
+            registry.unregister(model)
+            del apps.all_models[model._meta.app_label][model._meta.model_name]
+        apps.clear_cache()
+
+
+def told(events) -> list[tuple[str, str]]:
+    return [(event.action, event.target.type) for event in events]
+
+
+@pytest.mark.xfail(strict=True, reason="labels ask type() of a lazy object for its fields")
+def test_a_relation_to_a_lazy_object_such_as_the_user_of_a_request():
+    user = User.objects.create(username="alice")
+    customer = Customer.objects.create(name="Acme")
+    policy = Policy(number="P-1", customer=customer)
+    policy.owner = SimpleLazyObject(lambda: user)
+    with captured_events() as events:
+        policy.save()
+    assert events[-1].diff["owner"].after == {"pk": user.pk, "repr": "alice"}
+
+
+@pytest.mark.xfail(strict=True, reason="values_list() without names reads every column")
+def test_a_row_that_has_nothing_but_its_key_is_saved_again():
+    class Bare(models.Model):
+        class Meta:
+            app_label = "testapp"
+
+    with audited(Bare):
+        bare = Bare.objects.create()
+        with captured_events() as events:
+            bare.save()
+            bare.save(force_update=True)
+        assert told(events) == []
+
+
+@pytest.mark.xfail(strict=True, reason="Django collects these rows twice, once for each model of the child")
+def test_rows_that_refer_to_a_childs_parent_go_once():
+    class Ticket(models.Model):
+        vehicle = models.ForeignKey(Vehicle, models.CASCADE, related_name="+")
+
+        class Meta:
+            app_label = "testapp"
+
+    with audited(Ticket):
+        truck = Truck.objects.create()
+        Ticket.objects.create(vehicle=truck)
+        with captured_events() as events:
+            Vehicle.objects.filter(pk=truck.pk).delete()
+        assert sorted(told(events)) == [("delete", "cornerapp.Truck"), ("delete", "testapp.Ticket")]
+
+
+class Labels(models.Field):
+    """A relation of many to many that is no ManyToManyField, as django-taggit and Wagtail have one."""
+
+    many_to_many, many_to_one, one_to_many, one_to_one = True, False, False, False
+
+    def __init__(self, through: type[models.Model]) -> None:
+        super().__init__(editable=False, rel=models.ManyToManyRel(self, Tag, through=through))
+
+    def contribute_to_class(self, cls, name, private_only=False):
+        self.set_attributes_from_name(name)
+        self.model, self.column, self.concrete = cls, None, False
+        cls._meta.add_field(self)
+
+
+@pytest.mark.xfail(strict=True, reason="capture takes every relation of many to many for a ManyToManyField")
+def test_a_relation_of_many_to_many_that_is_no_field_of_django():
+    class Labelled(models.Model):
+        tag = models.ForeignKey(Tag, models.CASCADE, related_name="+")
+
+        class Meta:
+            app_label = "testapp"
+
+    class Thing(models.Model):
+        labels = Labels(Labelled)
+
+        class Meta:
+            app_label = "testapp"
+
+    with audited(Labelled, Thing):
+        labelled = Labelled.objects.create(tag=Tag.objects.create(name="a"))
+        with captured_events() as events:
+            labelled.delete()
+        assert told(events) == [("delete", "testapp.Labelled")]
+
+
+@pytest.mark.xfail(
+    strict=True, reason="rows of a through model that are saved are no links, those deleted are"
+)
+def test_a_link_that_was_saved_as_a_row_is_not_taken_away_without_having_been_made():
+    member, group = Member.objects.create(code="ann"), Group.objects.create(name="Choir")
+    with captured_events() as events:
+        link = Membership.objects.create(member=member, group=group)
+        link.delete()
+    added = [change.added for event in events for change in event.diff.values() if change.added]
+    removed = [change.removed for event in events for change in event.diff.values() if change.removed]
+    assert len(added) == len(removed)
+
+
+@pytest.mark.xfail(strict=True, reason="a model that is loaded with its app asks for all models at once")
+def test_an_app_is_installed_later():
+    with modify_settings(INSTALLED_APPS={"append": ["django.contrib.sites"]}):
+        assert apps.is_installed("django.contrib.sites")
