@@ -1,9 +1,9 @@
 """Who and from where: the middleware, actors, commands, logins."""
 
 import asyncio
-import getpass
 import re
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from types import SimpleNamespace
 
 import pytest
@@ -11,15 +11,18 @@ from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.auth.signals import user_login_failed
-from django.core.management import call_command
-from django.core.management.base import BaseCommand
+from django.core.handlers.asgi import ASGIRequest
+from django.db import transaction
 from django.http import HttpResponse
 from django.test import RequestFactory
-from testapp.models import Tag
+from django.utils.functional import SimpleLazyObject
+from testapp.models import BestEffort, Tag
 
 from audit_core.context import audit_context, current
+from audit_core.errors import ConfigurationError
 from audit_core.event import Actor
-from audit_django import record, with_reason
+from audit_django import with_reason
+from audit_django.capture.guard import forget_losses, losses
 from audit_django.conf import AuditSettings
 from audit_django.context.actor import as_actor
 from audit_django.context.middleware import AuditMiddleware, client_ip
@@ -195,15 +198,48 @@ class TestClientAddress:
     def test_what_the_client_wrote_itself_is_not_35(self):
         assert self.ip("10.0.0.2", "1.2.3.4, 203.0.113.9, 10.0.0.3", ["10.0.0.0/8"]) == "203.0.113.9"
 
-    def test_an_untrusted_peer_is_not_asked(self):
+    def test_an_untrusted_peer_is_not_asked_35(self):
         assert self.ip("198.51.100.7", "203.0.113.9", ["10.0.0.0/8"]) == "198.51.100.7"
 
-    def test_garbage_is_ignored(self):
-        assert self.ip("10.0.0.2", "<script>", ["10.0.0.0/8"]) == "10.0.0.2"
+    @pytest.mark.parametrize(
+        "garbage",
+        ["<script>", "unknown", "_hidden", "1.2.3", "1.2.3.4:", "1.2.3.4:x", "[1.2.3.4", "[]:80", ":80", "1.2.3.4/8"],
+    )  # fmt: skip
+    def test_garbage_is_ignored_35(self, garbage):
+        assert self.ip("10.0.0.2", garbage, ["10.0.0.0/8"]) == "10.0.0.2"
+        # Nor does anything count that stands before it.
+        assert self.ip("10.0.0.2", f"203.0.113.9, {garbage}, 10.0.0.3", ["10.0.0.0/8"]) == "10.0.0.3"
+
+    def test_a_peer_without_an_address_35(self):
         assert self.ip("", "203.0.113.9", ["10.0.0.0/8"]) is None
 
-    def test_ipv6(self):
+    @pytest.mark.parametrize(
+        ("written", "meant"),
+        [
+            ("203.0.113.9:51324", "203.0.113.9"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("[2001:DB8::1]:443", "2001:db8::1"),
+            ("::ffff:203.0.113.9", "203.0.113.9"),
+            ("fe80::1%eth0", "fe80::1"),
+            ("fe80::1%<script>", "fe80::1"),
+            (" 203.0.113.9 ,, 10.0.0.3", "203.0.113.9"),
+            ("10.0.0.4, 10.0.0.3", "10.0.0.4"),  # a client inside the network
+        ],
+    )
+    def test_how_proxies_write_addresses_35(self, written, meant):
+        assert self.ip("10.0.0.2", written, ["10.0.0.0/8"]) == meant
+
+    def test_ipv6_35(self):
         assert self.ip("::ffff:10.0.0.2", "2001:db8::1", ["10.0.0.0/8"]) == "2001:db8::1"
+        assert self.ip("fd00::2", "203.0.113.9, fd00::3", ["fd00::/8"]) == "203.0.113.9"
+
+    def test_every_header_of_a_chain_counts_35(self):
+        """ASGI hands over headers one by one; the last proxy's comes last."""
+        headers = [(b"x-forwarded-for", b"1.2.3.4"), (b"x-forwarded-for", b"203.0.113.9")]
+        scope = {"method": "GET", "path": "/", "headers": headers, "client": ["10.0.0.2", 80]}
+        request = ASGIRequest(scope, BytesIO())
+        assert client_ip(request, AuditSettings(trusted_proxies=["10.0.0.0/8"])) == "203.0.113.9"
 
 
 class TestActors:
@@ -217,13 +253,12 @@ class TestActors:
         user.pk = "0190b2a4-0000-7000-8000-000000000000"
         assert as_actor(user).id == "0190b2a4-0000-7000-8000-000000000000"
 
-    def test_the_resolver_of_the_settings(self, settings):
-        settings.AUDIT = {"ACTOR_RESOLVER": f"{__name__}.who"}
-        with captured_events() as events:
-            Tag.objects.create(name="x")
-            with audit_context(actor="bob"):
-                Tag.objects.create(name="y")
-        assert [event.actor.username for event in events] == ["resolved", "bob"]
+    def test_an_empty_name_is_nobody(self):
+        assert as_actor("") is as_actor({}) is as_actor(None) is None
+
+    def test_a_mapping_that_names_nobody_is_refused(self):
+        with pytest.raises(ValueError, match="has only 'name', 'pk'"):
+            as_actor({"pk": 7, "name": "alice"})
 
     def test_nobody(self):
         with captured_events() as events:
@@ -235,8 +270,64 @@ def tenant_of(request):
     return f"tenant of {request.user.username}"
 
 
+class TestResolver:
+    """The setting ACTOR_RESOLVER."""
+
+    @pytest.fixture(autouse=True)
+    def answer(self, settings):
+        """What the resolver answers: the test sets ``gives``."""
+        settings.AUDIT = {"ACTOR_RESOLVER": f"{__name__}.who"}
+        yield
+        who.gives = None
+
+    @staticmethod
+    def actor(gives):
+        who.gives = gives
+        with captured_events() as events:
+            Tag.objects.create(name="x")
+        return events.one("create").actor
+
+    def test_a_name_a_mapping_a_user(self, alice):
+        assert self.actor(lambda: "alice") == Actor(username="alice", repr="alice")
+        assert self.actor(lambda: {"id": 7, "username": "alice", "type": "service"}) == Actor(
+            id="7", username="alice", type="service"
+        )
+        assert self.actor(lambda: alice).id == str(alice.pk)
+        assert self.actor(lambda: SimpleLazyObject(lambda: alice)).repr == "Alice Ames"
+
+    @pytest.mark.parametrize("gives", [None, "", {}, SimpleLazyObject(lambda: None)])
+    def test_nobody(self, gives):
+        assert self.actor(lambda: gives) is None
+
+    def test_it_is_not_asked_where_somebody_is_named(self):
+        with audit_context(actor="bob"):
+            assert self.actor(lambda: 1 / 0).username == "bob"
+
+    @pytest.mark.parametrize(
+        ("gives", "error"),
+        [(lambda: 1 / 0, ZeroDivisionError), (lambda: {"pk": 7}, ValueError), (asyncio.Event().wait, ConfigurationError)],
+    )  # fmt: skip
+    def test_what_it_cannot_say_is_not_recorded_as_nobodys(self, gives, error):
+        """The write fails, as it does whenever its event cannot be made."""
+        who.gives = gives
+        with pytest.raises(error), transaction.atomic():
+            Tag.objects.create(name="x")
+        assert not Tag.objects.exists()
+        assert not AuditEvent.objects.exists()
+
+    def test_a_best_effort_is_saved_and_its_loss_is_counted(self, caplog):
+        who.gives = lambda: 1 / 0
+        BestEffort.objects.create(data="x")
+        assert losses("default") == {"testapp.BestEffort": 1}
+        assert "was lost (best_effort): ZeroDivisionError" in caplog.text
+        forget_losses()
+
+
 def who():
-    return {"username": "resolved"}
+    return who.gives() if who.gives else None
+
+
+who.gives = None
 
 
 class TestLogins:
@@ -273,27 +364,6 @@ class TestLogins:
         assert event.actor == Actor(type="anonymous")
         assert len(event.extra["username"]) <= 160
         assert "wrong" not in AuditEvent.objects.latest("number").text
-
-
-class RenewPolicies(BaseCommand):
-    def handle(self, *args, **options):
-        record("renewed")
-
-
-class TestCommands:
-    def test_a_command_is_the_source_and_the_actor(self, monkeypatch):
-        monkeypatch.setattr(RenewPolicies, "__module__", "policies.management.commands.renew_policies")
-        monkeypatch.setattr(getpass, "getuser", lambda: "deploy")
-        with captured_events() as events:
-            call_command(RenewPolicies())
-        event = events.one("renewed")
-        assert event.actor == Actor(type="command", username="deploy", repr="renew_policies")
-        assert event.context.source == "command:renew_policies"
-
-    def test_who_runs_it_stays_the_actor(self):
-        with captured_events() as events, audit_context(actor="alice"):
-            call_command(RenewPolicies())
-        assert events.one("renewed").actor.username == "alice"
 
 
 def _urls():

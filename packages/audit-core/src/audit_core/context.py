@@ -64,6 +64,16 @@ def audit_context(**values: Any) -> Generator[Scope]:
         _scope.reset(token)
 
 
+@contextmanager
+def resumed(scope: Scope) -> Generator[None]:
+    """Record with ``scope`` as it was when the work inside the block was left off: the next step of a generator, a callback."""
+    token = _scope.set(scope)
+    try:
+        yield
+    finally:
+        _scope.reset(token)
+
+
 def _merged(scope: Scope, values: Mapping[str, Any]) -> Scope:
     own = {name: value for name, value in values.items() if name in _SCOPE_NAMES}
     context = {name: value for name, value in values.items() if name in _CONTEXT_NAMES}

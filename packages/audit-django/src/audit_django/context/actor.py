@@ -44,7 +44,7 @@ def as_actor(source: Any) -> Actor | None:
 
 
 def _from_other(source: Any) -> Actor | None:
-    actor = actor_from(source)
+    actor = actor_from(source) if source != "" else None
     if actor is None and isinstance(source, Mapping) and source:
         names = ", ".join(sorted(map(repr, source)))
         raise ValueError(f"An actor needs 'id', 'username', 'email' or 'repr', but has only {names}.")

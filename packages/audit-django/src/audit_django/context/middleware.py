@@ -13,13 +13,14 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.crypto import salted_hmac
 
-from audit_core.context import audit_context
+from audit_core.context import audit_context, current, resumed
 from audit_django.conf import AuditSettings, get_settings
 
 _REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,100}", re.ASCII)
 _TRACEPARENT = re.compile(
     r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"
 )  # W3C Trace Context, section 3.2
+_ADDRESS_AND_PORT = re.compile(r"\[([^\]]*)\](?::\d+)?|([\d.]+):\d+", re.ASCII)
 MAX_USER_AGENT_CHARACTERS = 500
 MAX_PATH_CHARACTERS = 1000
 
@@ -72,23 +73,29 @@ def _streamed(response: Any, values: dict[str, Any]) -> Any:
 
 def _chunks(content: Any, values: dict[str, Any]) -> Iterator[Any]:
     iterator = iter(content)
+    with audit_context(**values) as scope:
+        pass
     while True:
-        with audit_context(**values):  # not around the yield: the variable would leak into the server's loop
+        with resumed(scope):  # not around the yield: the variable would leak into the server's loop
             try:
                 chunk = next(iterator)
             except StopIteration:
                 return
+            scope = current()  # the content may be inside a block of its own
         yield chunk
 
 
 async def _async_chunks(content: Any, values: dict[str, Any]) -> AsyncIterator[Any]:
     iterator = aiter(content)
+    with audit_context(**values) as scope:
+        pass
     while True:
-        with audit_context(**values):
+        with resumed(scope):
             try:
                 chunk = await anext(iterator)
             except StopAsyncIteration:
                 return
+            scope = current()
         yield chunk
 
 
@@ -143,8 +150,11 @@ def client_ip(request: HttpRequest, settings: AuditSettings) -> str | None:
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address in ``text``, without the port that some proxies write and without a zone, which can be any text."""
+    with_port = _ADDRESS_AND_PORT.fullmatch(text)
+    bare = with_port[with_port.lastindex or 0] if with_port else text
     try:
-        address = ipaddress.ip_address(text)
+        address = ipaddress.ip_address(bare.partition("%")[0])
     except ValueError:
         return None
     mapped = getattr(address, "ipv4_mapped", None)
