@@ -44,7 +44,7 @@ def as_actor(source: Any) -> Actor | None:
 
 
 def _from_other(source: Any) -> Actor | None:
-    actor = actor_from(source) if source != "" else None
+    actor = actor_from(None if isinstance(source, str) and not source else source)
     if actor is None and isinstance(source, Mapping) and source:
         names = ", ".join(sorted(map(repr, source)))
         raise ValueError(f"An actor needs 'id', 'username', 'email' or 'repr', but has only {names}.")
