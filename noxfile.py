@@ -142,6 +142,25 @@ def integration(session: nox.Session) -> None:
     session.run(*with_servers(*SERVERS), *command, external=True)
 
 
+@nox.session(python=OLDEST)
+def upstream(session: nox.Session) -> None:
+    """Django's own tests, plain and with every model audited: a share of them; `-- --all` for all."""
+    pinned = f"constraints/test-django-{LTS}.txt"
+    install_pinned(session, f"test-django-{LTS}")
+    install_packages(session)
+    session.install("-c", pinned, "-r", "tests/upstream/requirements/django.txt")
+    session.run("python", "-m", "tests.upstream.django_suite", *(session.posargs or ["--share"]))
+
+
+@nox.session(python=OLDEST)
+@nox.parametrize("application", ["wagtail", "oscar"])
+def published(session: nox.Session, application: str) -> None:
+    """A published Django application at work, with every model audited."""
+    session.install(f"django=={LTS}.*", "-r", f"tests/upstream/requirements/{application}.txt")
+    session.install(*(f"packages/{name}" for name in PACKAGES))
+    session.run("python", "-m", "pytest", f"tests/upstream/test_{application}.py", *session.posargs)
+
+
 @nox.session
 def constraints(session: nox.Session) -> None:
     """Pin again, with hashes, what environments are installed from; `-- --upgrade` takes newer versions."""

@@ -10,6 +10,7 @@ import pytest
 from tests.upstream.site import AUDITED, Site, assert_told, differences_by_table
 
 HERE = Path(__file__).parent
+FILLED_BY_TRIGGERS = "wagtailsearch.SQLiteFTSIndexEntry"
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,10 @@ def test_the_editor_is_the_actor(events: list[dict[str, Any]]) -> None:
     assert {event["context"]["path"] for event in events[login:]} >= {"/admin/login/", "/admin/images/add/"}
 
 
-@pytest.mark.xfail(strict=False, reason="update(), bulk_create() and bulk_update() are not captured yet")
+@pytest.mark.xfail(
+    strict=False, reason="rows that refer to a child's parent have two events when they are deleted"
+)
 def test_the_tables_are_rebuilt_from_the_events(before: dict[str, Any], after: dict[str, Any]) -> None:
-    assert differences_by_table(before, after) == {}
+    found = differences_by_table(before, after)
+    found.pop(FILLED_BY_TRIGGERS, None)
+    assert found == {}
