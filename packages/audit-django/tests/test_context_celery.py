@@ -11,7 +11,7 @@ from test_relay_celery import Process, Project
 
 from audit_core.context import audit_context, current
 from audit_core.event import Actor
-from audit_django.context.travel import MAX_CHARACTERS, arrival, departure
+from audit_django.context.travel import HEADER, MAX_CHARACTERS, arrival, departure
 from audit_django.models import AuditEvent
 
 pytest.importorskip("celery", reason="Celery is not installed")
@@ -202,16 +202,31 @@ class TestWorkers:
 
 
 class TestTravel:
-    def test_an_actor_that_cannot_be_named_keeps_no_task_from_being_sent_34(self, monkeypatch):
-        pytest.importorskip("celery")
+    @pytest.fixture
+    def sent(self):
+        """Sends a task to a broker in memory; what it took along."""
         from celery import Celery
+        from celery.signals import before_task_publish
 
-        def unknown():
-            raise RuntimeError("no such user")
+        taken = []
 
-        app = Celery(broker="memory://")
-        with audit_context(actor=unknown):
-            assert app.send_task("simple").id
+        def take(headers, **kwargs):
+            taken.append(headers.get(HEADER))
+
+        before_task_publish.connect(take)  # after ours
+        app = Celery(broker="memory://", set_as_current=False)
+        yield lambda name: app.send_task(name) and taken.pop()
+        before_task_publish.disconnect(take)
+
+    def test_an_actor_that_cannot_be_named_keeps_no_task_from_being_sent_34(self, sent, caplog):
+        with audit_context(actor=lambda: 1 / 0):
+            assert sent("simple") is None
+        assert "ZeroDivisionError" in caplog.text
+
+    def test_the_relay_takes_nothing_along(self, sent):
+        with audit_context(actor="alice"):
+            assert sent("simple")["actor"]["username"] == "alice"
+            assert sent("audit.relay") is None
 
     def test_arrival_names_everything(self):
         assert set(arrival(None).values()) == {None}
