@@ -57,7 +57,7 @@ def test_what_was_done_is_in_the_trail(done: dict[str, Any], events: list[dict[s
 def test_the_manager_and_the_customer_are_the_actors(events: list[dict[str, Any]]) -> None:
     actors: dict[str, set[str]] = {}
     for event in events:
-        if event["category"] == "change" and event["context"]["source"] == "request":
+        if event["category"] == "change" and event.get("context", {}).get("source") == "request":
             email = event.get("actor", {}).get("email") or "nobody"
             actors.setdefault(event["target"]["type"], set()).add(email)
     assert actors["catalogue.Product"] == {"manager@example.com"}
