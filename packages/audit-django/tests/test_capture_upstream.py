@@ -232,3 +232,14 @@ def test_a_setting_of_somebody_else_costs_nothing():
     before = registry.tracked(Customer)
     with override_settings(SOMETHING_ELSE=True):
         assert registry.tracked(Customer) is before
+
+
+@pytest.mark.xfail(
+    connection.vendor != "postgresql",
+    strict=True,
+    reason="the audit tables are given aware times, which these databases refuse without USE_TZ",
+)
+def test_a_project_without_time_zones():
+    with override_settings(USE_TZ=False), captured_events() as events:
+        Customer.objects.create(name="Acme")
+    assert told(events) == [("create", "testapp.Customer")]

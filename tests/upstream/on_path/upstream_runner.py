@@ -5,6 +5,9 @@ import os
 import unittest
 from pathlib import Path
 
+from django.apps import apps
+from django.db import connections
+from django.test import TestCase
 from django.test.runner import DiscoverRunner
 
 REPORT = Path(os.environ["UPSTREAM_REPORT"])
@@ -48,8 +51,25 @@ class Result(unittest.TextTestResult):
         self._note(test, "unexpected success")
 
 
+def flush_before_teardown(self, teardown=TestCase._fixture_teardown):
+    """End a TestCase as COMMIT would: with the events written. Its transaction is rolled back, so otherwise none ever were."""
+    from audit_django.capture.transactions import state_of
+
+    try:
+        for alias in self._databases_names(include_mirrors=False):
+            if connections[alias].in_atomic_block and not connections[alias].needs_rollback:
+                state_of(connections[alias]).flush()
+    finally:
+        teardown(self)
+
+
 class Runner(DiscoverRunner):
     """Django's runner with that result."""
+
+    def setup_test_environment(self, **kwargs):
+        super().setup_test_environment(**kwargs)
+        if apps.is_installed("audit_django"):
+            TestCase._fixture_teardown = flush_before_teardown
 
     def get_resultclass(self):
         return Result
