@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import random
+import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from django.db import Error, connections
+from django.db import Error, NotSupportedError, connections
 
 from audit_core.event import RecordedEvent
 from audit_core.relay.backoff import retry_delay_seconds
@@ -27,6 +28,8 @@ NOTIFY_PAUSE_SECONDS = 0.02
 """The least time between two notifications of one process. The worker's polling, quick after it was woken, finds the rest."""
 LOOK_SECONDS = 0.2
 """How soon a listener notices that it shall stop."""
+HEAR_SECONDS = 2.0
+"""How long a listener waits for the first notification, which it has had sent to itself."""
 BACKOFF_BASE_SECONDS, BACKOFF_CAP_SECONDS = 0.5, 30.0
 
 _sent: dict[str, float] = {}  # alias -> when, on the monotonic clock
@@ -77,14 +80,33 @@ def can_listen(using: str) -> bool:
 def listen(using: str, wake: Callable[[], None], stop: threading.Event) -> threading.Thread:
     """Start a thread that calls ``wake`` after commits on this alias, until ``stop`` is set. For a worker's process.
 
-    It holds one connection, which must be a session of its own: PgBouncer in transaction mode loses the LISTEN, and only
-    polling is left. When the server goes away the thread connects again, with growing pauses, and wakes once it is back.
+    It holds one connection, which must be a session of its own: PgBouncer in transaction mode loses the LISTEN, which is said in
+    the log, and only polling is left. Then, and when the server goes away, the thread connects again, with growing pauses, and
+    wakes once it hears.
     """
     thread = threading.Thread(
         target=_listen, args=(using, wake, stop), name=f"audit-listen-{using}", daemon=True
     )
     thread.start()
     return thread
+
+
+def _hears(connection: Any, stop: threading.Event) -> bool:
+    """Whether this session is given what another one notifies. Not its own: a pooler passes that on even in transaction mode."""
+    token = secrets.token_hex(8)
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, token])
+    finally:
+        other.close()
+    deadline = time.monotonic() + HEAR_SECONDS
+    with connection.wrap_database_errors:
+        while not stop.is_set() and time.monotonic() < deadline:
+            for notification in connection.connection.notifies(timeout=LOOK_SECONDS, stop_after=1):
+                if notification.payload == token:
+                    return True
+    return False
 
 
 def _listen(using: str, wake: Callable[[], None], stop: threading.Event) -> None:
@@ -96,6 +118,11 @@ def _listen(using: str, wake: Callable[[], None], stop: threading.Event) -> None
                 connection.set_autocommit(True)
                 with connection.cursor() as cursor:
                     cursor.execute(f"LISTEN {CHANNEL}")
+                if not _hears(connection, stop) and not stop.is_set():
+                    raise NotSupportedError(
+                        "no notification comes through. If a pooler in transaction mode is in between, connect the worker "
+                        "directly to the server, or through a pool in session mode."
+                    )
                 failures = 0
                 wake()  # for what was committed while nobody listened
                 with connection.wrap_database_errors:
@@ -106,7 +133,7 @@ def _listen(using: str, wake: Callable[[], None], stop: threading.Event) -> None
                 failures += 1
                 if failures == 1:
                     logger.warning(
-                        "The connection that listens for commits is lost, and made again; polling goes on: %s",
+                        "Commits do not wake the worker at present; polling goes on, and listening is tried again: %s",
                         words_of(error),
                     )
                 connection.close()
