@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import django_settings
 import pytest
-from tests.servers_own.postgres import USER, Postgres, folder, postgres_programs
+from tests.servers_own.postgres import own_postgres
 from tests.servers_own.project import Project
 
 TIMES = 10
@@ -39,42 +39,21 @@ def database_access(django_db_blocker):
 
 
 def test_postgresql_crashes_ten_times_and_its_sessions_are_terminated(tmp_path):
-    programs = postgres_programs()
-    if programs is None:
-        pytest.skip("needs a PostgreSQL to crash: initdb and postgres, on the PATH or where Debian has them")
-    with folder() as place:
-        postgres = Postgres(programs, place)
-        postgres.start()
-        try:
-            entry = {
-                "ENGINE": "django.db.backends.postgresql",
-                "NAME": "postgres", "USER": USER, "PASSWORD": "", "HOST": "127.0.0.1", "PORT": postgres.port,
-                "OPTIONS": {},
-            }  # fmt: skip
-            project = Project(tmp_path, entry)
-            project.audit["RELAY_NOTIFY"] = True
-            project.migrate()
-            with under_load(project) as writers:
-                for time in range(TIMES):
-                    if time % 3 == 0:
-                        terminate_all(postgres)
-                        project.wait_for_saves(writers)
-                    if time % 2:  # else the relay is still coming back from the last one
-                        project.wait_for_deliveries()
-                    postgres.crash()
-                    project.wait_for_refusals(writers)
-                    postgres.start()
+    with own_postgres() as postgres:
+        project = Project(tmp_path, postgres.entry("postgres"))
+        project.audit["RELAY_NOTIFY"] = True
+        project.migrate()
+        with under_load(project) as writers:
+            for time in range(TIMES):
+                if time % 3 == 0:
+                    postgres.terminate_all("postgres")
                     project.wait_for_saves(writers)
-        finally:
-            postgres.stop()
-
-
-def terminate_all(postgres):
-    with closing(postgres.connect("postgres")) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-        )
+                if time % 2:  # else the relay is still coming back from the last one
+                    project.wait_for_deliveries()
+                postgres.crash()
+                project.wait_for_refusals(writers)
+                postgres.start()
+                project.wait_for_saves(writers)
 
 
 @pytest.fixture
@@ -94,7 +73,11 @@ def connect_to_mariadb(entry):
     import pymysql
 
     return pymysql.connect(
-        host=entry["HOST"], port=entry["PORT"], user=entry["USER"], password=entry["PASSWORD"], autocommit=True
+        host=entry["HOST"],
+        port=entry["PORT"],
+        user=entry["USER"],
+        password=entry["PASSWORD"],
+        autocommit=True,
     )
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 START_SECONDS = 60.0
 PORTS = range(20_000, 32_000)  # below those that outgoing connections take: a restart needs its port again
@@ -128,16 +129,57 @@ class Postgres(Server):
         """End all its processes at once, without a checkpoint and without a word to the clients that waits for them."""
         self.end(signal.SIGQUIT)
 
-    def stop(self) -> None:
-        """End it, whoever is connected."""
-        self.end(signal.SIGINT)
+    def entry(self, database: str) -> dict[str, Any]:
+        """A database of it, as an entry of DATABASES."""
+        engine = "django.db.backends.postgresql"
+        address = {"HOST": "127.0.0.1", "PORT": self.port, "USER": USER, "PASSWORD": ""}
+        return {"ENGINE": engine, "NAME": database, **address, "OPTIONS": {}}
+
+    def terminate_all(self, database: str) -> None:
+        """End every session in a database, as an administrator or a failover does."""
+        with closing(self.connect("postgres")) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",
+                [database],
+            )
 
     def statements(self, database: str) -> list[str]:
-        """What was executed in a database since its ``log_statement`` is ``all``, each in one line."""
+        """What was executed in a database since its ``log_statement`` is ``all``, each in one line.
+
+        A statement that was prepared under a name is ``PREPARE`` and the statement.
+        """
         entries = self.log.read_text().replace("\n\t", " ").splitlines()
-        mine = (entry.removeprefix(f"{database} LOG:  ") for entry in entries if entry.startswith(f"{database} LOG:"))
-        said = (entry.partition(": ") for entry in mine)
-        return [" ".join(sql.split()) for what, _, sql in said if what.startswith(("statement", "execute"))]
+        mine = (
+            entry.removeprefix(f"{database} LOG:  ")
+            for entry in entries
+            if entry.startswith(f"{database} LOG:")
+        )
+        said = [entry.partition(": ") for entry in mine]
+        prepared = {
+            what: "" if what in ("statement", "execute <unnamed>") else "PREPARE " for what, _, _ in said
+        }
+        return [
+            prepared[what] + " ".join(sql.split())
+            for what, _, sql in said
+            if what.startswith(("statement", "execute"))
+        ]
+
+
+@contextmanager
+def own_postgres() -> Generator[Postgres]:
+    """A PostgreSQL for the length of a block; the test is skipped on a machine that has not the programs."""
+    programs = postgres_programs()
+    if programs is None:
+        pytest.skip(
+            "needs a PostgreSQL of its own: initdb and postgres, on the PATH or where Debian has them"
+        )
+    with folder() as place:
+        postgres = Postgres(programs, place)
+        postgres.start()
+        try:
+            yield postgres
+        finally:
+            postgres.crash()  # nobody needs its data any more
 
 
 class PgBouncer(Server):
@@ -178,5 +220,9 @@ admin_users = {USER}
         with closing(self.connect("pgbouncer")) as connection:
             cursor = connection.execute("SHOW POOLS")
             names = [column.name for column in cursor.description or ()]
-            [pool] = [row for row in (dict(zip(names, row, strict=True)) for row in cursor) if row["database"] == database]
+            [pool] = [
+                row
+                for row in (dict(zip(names, row, strict=True)) for row in cursor)
+                if row["database"] == database
+            ]
             return pool

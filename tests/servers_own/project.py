@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -96,14 +96,17 @@ class Project:
         self.archive = JsonLinesStorage(folder / "archive.jsonl")
         self.audit: dict[str, Any] = {
             "RELAY": "worker",
-            "RELAY_OPTIONS": {"lease_seconds": 1, "summary_budget_seconds": 0.5},  # what a restart leaves held is free soon
+            "RELAY_OPTIONS": {
+                "lease_seconds": 1,
+                "summary_budget_seconds": 0.5,
+            },  # what a restart leaves held is free soon
             "STORAGES": {
                 "default": {"BACKEND": "database"},
                 "archive": {"BACKEND": "jsonl", "OPTIONS": {"path": str(self.archive.path)}},
             },
         }
         self.database = database
-        self._direct = database  # the way of the test itself, whatever way the application takes
+        self._direct = deepcopy(database)  # the way of the test itself, whatever way the application takes
         self._processes: list[Process] = []
 
     def migrate(self) -> None:
@@ -207,7 +210,9 @@ class Project:
             "AUDIT_TEST_WORKER_DATABASE": json.dumps(self.database),
             "AUDIT_TEST_AUDIT": json.dumps(self.audit),
             "DJANGO_SETTINGS_MODULE": "tests.servers_own.settings",
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "packages/audit-django/tests")]),
+            "PYTHONPATH": os.pathsep.join(
+                [str(ROOT), str(ROOT / "packages/audit-django/tests"), os.environ.get("PYTHONPATH", "")]
+            ),
             "PGAPPNAME": name,  # by which pg_stat_activity tells the processes apart
         }
 
@@ -216,6 +221,11 @@ def _amounts(events: Iterable[RecordedEvent]) -> dict[str, list[int]]:
     """What each claim was changed to, in the order of these events."""
     amounts: dict[str, list[int]] = defaultdict(list)
     for event in (recorded.event for recorded in events):
-        if event.target and event.target.id and event.target.type == "testapp.Claim" and event.action == "update":
+        if (
+            event.target
+            and event.target.id
+            and event.target.type == "testapp.Claim"
+            and event.action == "update"
+        ):
             amounts[event.target.id].append(event.diff["amount"].after)
     return dict(amounts)

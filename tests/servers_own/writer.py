@@ -31,7 +31,9 @@ def write(stop: threading.Event) -> None:
         try:
             with transaction.atomic():
                 # In one order, so that two writers never wait for each other.
-                for claim in Claim.objects.select_for_update().filter(pk__in=random.sample(claims, 2)).order_by("pk"):
+                for claim in (
+                    Claim.objects.select_for_update().filter(pk__in=random.sample(claims, 2)).order_by("pk")
+                ):
                     claim.amount += 1
                     claim.save()
                     done.append(claim)
