@@ -9,7 +9,7 @@ from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import F
 from testapp.models import Customer, Gauge, Policy, PolicyProxy, Tag
 
-from audit_django import register
+from audit_django import register, registry
 from audit_django.testing import captured_events
 
 pytestmark = pytest.mark.django_db
@@ -17,11 +17,12 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def instance():
+    before = dict(registry._registered)
     for model in (Policy, Tag, Gauge):
         register(model, before="instance")
     yield
-    for model in (Policy, Tag, Gauge):
-        register(model)
+    registry._registered.update(before)
+    registry.forget()
 
 
 @pytest.fixture

@@ -48,7 +48,12 @@ def plain(value: object, *, encode_unknown: Encoder | None = None, max_bytes: in
         return value if -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER else str(value)  # type: ignore[operator]
     if kind is float:
         return _number(value)  # type: ignore[arg-type]
+    if kind in _SCALARS:
+        return _scalar(value)  # type: ignore[arg-type]
     return _other(value, encode_unknown, max_bytes)
+
+
+_SCALARS = frozenset({Decimal, UUID, datetime, date, time, timedelta})
 
 
 def _other(value: object, encode_unknown: Encoder | None, max_bytes: int) -> Any:
@@ -165,25 +170,33 @@ def format_duration(value: timedelta) -> str:
 
 def canonical(value: Any) -> str:
     """The canonical JSON text (RFC 8785) of a plain value."""
-    return _dumps(_ordered(value))
+    text = _dumps_sorted(value)
+    # Code points and UTF-16 code units sort alike unless a key leaves the basic plane.
+    return text if text.isascii() or not _ASTRAL.search(text) else _dumps(_ordered(value))
 
 
-_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+def _as_dict(value: Any) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a {type(value).__name__} is no plain JSON value")
+
+
+_ASTRAL = re.compile("[\U00010000-\U0010ffff]")
+_FORM: dict[str, Any] = {
+    "ensure_ascii": False,
+    "separators": (",", ":"),
+    "allow_nan": False,
+    "default": _as_dict,
+}
+_dumps = json.JSONEncoder(**_FORM).encode
+_dumps_sorted = json.JSONEncoder(sort_keys=True, **_FORM).encode
 
 
 def _ordered(value: Any) -> Any:
-    if type(value) is dict:
-        if len(value) < 2:
-            return {key: _ordered(item) for key, item in value.items()}
-        # Code points and UTF-16 code units sort alike unless a key leaves the basic plane.
-        keys = sorted(value)
-        if not keys[-1].isascii() and any(ord(max(key, default="a")) > 0xFFFF for key in keys):
-            keys.sort(key=lambda key: key.encode("utf-16-be"))
-        return {key: _ordered(value[key]) for key in keys}
-    if type(value) in (list, tuple):
-        return [_ordered(item) for item in value]
     if isinstance(value, Mapping):
-        return _ordered(dict(value))
+        return {key: _ordered(value[key]) for key in sorted(value, key=lambda key: key.encode("utf-16-be"))}
+    if isinstance(value, list | tuple):
+        return [_ordered(item) for item in value]
     return value
 
 

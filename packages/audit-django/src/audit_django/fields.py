@@ -12,6 +12,7 @@ from django.db import models
 from django.db.models import Field, Model
 from django.utils import translation
 
+from audit_core.codec import MAX_SAFE_INTEGER
 from audit_core.diff import FIELD, FOREIGN_KEY, ONE_TO_ONE, Change
 from audit_core.event import Target
 from audit_django.conf import AuditSettings
@@ -27,6 +28,20 @@ def is_password(field: Any) -> bool:
 
 
 logger = logging.getLogger("audit.capture")
+
+
+SHORT = 64  # characters: the digest that a long text is replaced by is no shorter
+# The types of values that these very classes neither change nor write in another form.
+_OWN_TYPES: dict[type[Field[Any, Any]], type] = {
+    **dict.fromkeys(
+        (models.CharField, models.TextField, models.EmailField, models.SlugField, models.URLField), str
+    ),
+    **dict.fromkeys((models.IntegerField, models.BigIntegerField, models.SmallIntegerField), int),
+    **dict.fromkeys(
+        (models.PositiveIntegerField, models.PositiveBigIntegerField, models.PositiveSmallIntegerField), int
+    ),
+    models.BooleanField: bool,
+}
 
 
 class FieldSpec:
@@ -46,6 +61,7 @@ class FieldSpec:
         self.relation = _relation(field)
         self.reread = writes_its_own_way(field)
         self.sets_itself = _sets_itself(field)
+        self._own_type = _OWN_TYPES.get(type(field))
         self.language = language
         self.label = _label(field, language)
 
@@ -85,7 +101,22 @@ class FieldSpec:
 
     def plain(self, value: Any) -> Any:
         """``value`` of this column as a plain JSON value. Raises :class:`~audit_core.errors.EncodeError`."""
-        return plain_value(self.field, value)
+        return value if self._is_plain(value) else plain_value(self.field, value)
+
+    def plain_written(self, value: Any, vendor: str) -> Any:
+        """The same for a value that was written: as the database will give it back."""
+        return value if self._is_plain(value) else self.plain(normalized(self.field, value, vendor))
+
+    def _is_plain(self, value: Any) -> bool:
+        """Whether nothing has to be done, which is so for most values: this is in the way of every save."""
+        kind = type(value)
+        if value is None:
+            return True
+        if kind is not self._own_type:
+            return False
+        if kind is str:
+            return len(value) <= SHORT and value.isascii() and "\x00" not in value
+        return kind is bool or -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER
 
 
 @dataclass(frozen=True, slots=True)

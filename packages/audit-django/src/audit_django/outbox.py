@@ -65,10 +65,14 @@ def insert(
     driver takes longer to find a thousand placeholders than the server to insert the rows.
     """
     sql, suffix, fields, batch_size = _statement(connection, model, on_conflict)
-    prepared = [
-        [field.get_db_prep_save(value, connection) for field, value in zip(fields, row, strict=True)]
-        for row in rows
+    # A text is what the database is given for every field of ours that is not one of these.
+    others = [
+        n for n, field in enumerate(fields) if not isinstance(field, models.CharField | models.TextField)
     ]
+    prepared = [list(row) for row in rows]
+    for row in prepared:
+        for n in others:
+            row[n] = fields[n].get_db_prep_save(row[n], connection)
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql" and len(rows) >= ARRAYS_FROM_ROWS:
             arrays = ", ".join(f"%s::{field.db_type(connection)}[]" for field in fields)

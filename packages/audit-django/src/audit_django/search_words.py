@@ -49,20 +49,22 @@ def _values(change: Change) -> Iterator[str]:
     if change.display:
         yield from change.display.values()
     for value in (change.before, change.after, *change.added, *change.removed):
-        yield from _words_of(value)
+        if value is not None:
+            yield from _words_of(value)
 
 
 def _words_of(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
+    kind = type(value)
+    if kind is str:
         yield value[:MAX_VALUE_CHARACTERS]
-    elif isinstance(value, int | float) and not isinstance(value, bool):
+    elif kind is int or kind is float:
         yield str(value)
-    elif isinstance(value, dict) and not is_sealed(value):
+    elif kind is dict and not is_sealed(value):
         if "repr" in value:
             yield str(value["repr"])[:MAX_VALUE_CHARACTERS]
         elif "base64" not in value and "sha256" not in value:
             for item in list(value.values())[:20]:
                 yield from _words_of(item)
-    elif isinstance(value, list):
+    elif kind is list:
         for item in value[:20]:
             yield from _words_of(item)

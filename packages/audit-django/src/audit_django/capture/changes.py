@@ -15,7 +15,6 @@ from audit_django.capture.before import Row
 from audit_django.fields import FieldSpec
 from audit_django.labels import Labels
 from audit_django.recording import get_sealer
-from audit_django.values import normalized
 
 _SCALARS = frozenset({str, int, float, bool, bytes})
 
@@ -28,7 +27,8 @@ def created(
     labels: Labels | None = None,
 ) -> dict[str, Change]:
     """The diff of a row that is new: every value that is not null. ``labels`` as in :func:`updated`."""
-    pairs = [(spec, None, _plain_after(spec, after[spec.attname], using)) for spec in specs]
+    vendor = connections[using].vendor
+    pairs = [(spec, None, spec.plain_written(after[spec.attname], vendor)) for spec in specs]
     pairs = [pair for pair in pairs if pair[2] is not None]
     return _changes(pairs, labels or _at_hand(specs, None, instance, using))
 
@@ -46,11 +46,12 @@ def updated(
     ``labels`` are those of related objects, where they were looked up for many rows at once.
     """
     pairs = []
+    vendor = connections[using].vendor
     for spec in specs:
         old, new = before.values[spec.attname], after[spec.attname]
         if type(old) is type(new) and (old is None or (type(old) in _SCALARS and old == new)):
             continue
-        plain_old, plain_new = spec.plain(old), _plain_after(spec, new, using)
+        plain_old, plain_new = spec.plain(old), spec.plain_written(new, vendor)
         if not _same(plain_old, plain_new):
             pairs.append((spec, plain_old, plain_new))
     if not pairs:
@@ -80,7 +81,7 @@ def labels_of(
     instances: Sequence[Model] = (),
 ) -> Labels:
     """The labels that the relations of many rows need: one query a relation, and none for what ``instances`` hold."""
-    labels = Labels(using)
+    labels, vendor = Labels(using), connections[using].vendor
     for spec in specs:
         if spec.relation == FIELD or spec.sensitive:
             continue
@@ -88,12 +89,8 @@ def labels_of(
         for related in {id(related): related for related in at_hand}.values():
             labels.learn(spec, related)
         keys = dict.fromkeys(row[spec.attname] for row in rows)
-        labels.fetch(spec, [_plain_after(spec, key, using) for key in keys])
+        labels.fetch(spec, [spec.plain_written(key, vendor) for key in keys])
     return labels
-
-
-def _plain_after(spec: FieldSpec, value: Any, using: str) -> Any:
-    return spec.plain(normalized(spec.field, value, connections[using].vendor))
 
 
 def _same(old: Any, new: Any) -> bool:

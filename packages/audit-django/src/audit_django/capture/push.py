@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -29,8 +30,8 @@ def push(
 ) -> RecordedEvent:
     """Record a change of ``target``. ``instance``, where there is one, may add context of its own."""
     recorder = get_recorder()
-    own = getattr(instance, "get_audit_context", None)
-    with audit_context(**(own() or {} if own else {})):
+    values = own() if (own := getattr(instance, "get_audit_context", None)) else None
+    with audit_context(**values) if values else nullcontext():
         recorded = recorder.build(action, target=target, diff=diff, related=related, extra=extra)
     state.record(recorded, required=tracked.required)
     return recorded

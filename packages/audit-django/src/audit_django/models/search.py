@@ -8,6 +8,7 @@ over ``to_tsvector``, MariaDB and MySQL a FULLTEXT index, SQLite an FTS5 table t
 from __future__ import annotations
 
 import re
+from functools import cache
 from hashlib import blake2s
 from typing import Any
 
@@ -94,6 +95,7 @@ class WordsHere(Words):
         )
 
 
+@cache
 def field_token(name: str) -> str:
     """The word by which events that changed the field ``name`` are found in the same index."""
     return "zf" + blake2s(name.encode(), digest_size=6).hexdigest()
