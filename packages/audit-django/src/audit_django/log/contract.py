@@ -119,7 +119,9 @@ class DjangoLog:
         """Whether anything waits in the outbox."""
         if connections[self.using].vendor == "postgresql":
             self._floor.check(connections[self.using])
-        return OutboxEntry.objects.using(self.using).filter(id__gt=self._floor.id).exists()
+        # By the key: for any row at all PostgreSQL would walk the table, with the rows that were deleted before.
+        waiting = OutboxEntry.objects.using(self.using).filter(id__gt=self._floor.id).order_by("id")
+        return waiting.values_list("id").first() is not None
 
     def sequence(self, lease: Lease, limit: int) -> int:
         """Give the oldest rows of the outbox their seq."""

@@ -23,8 +23,9 @@ LOOK_SECONDS = 0.1  # between two looks at who writes
 SHARE = 100  # a look from the very start may take a hundredth of the time
 
 _TABLE = OutboxEntry._meta.db_table
+_PREPARED = "prepared"  # every prepared transaction: PREPARE gave the writer another name, so it may be any of those before
 _WRITERS = f"""
-    SELECT virtualtransaction FROM pg_locks
+    SELECT CASE WHEN pid IS NULL THEN '{_PREPARED}' ELSE virtualtransaction END FROM pg_locks
     WHERE locktype = 'relation' AND relation = '{_TABLE}'::regclass AND mode = 'RowExclusiveLock'
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
@@ -49,7 +50,7 @@ class Floor:
         if time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + LOOK_SECONDS
             writers = frozenset(_column(connection, _WRITERS))
-            if not writers & self._writers:
+            if not writers & {*self._writers, _PREPARED}:
                 self._resolved = self._candidate
                 self._candidate, self._writers = self._highest, writers
 

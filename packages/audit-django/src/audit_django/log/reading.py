@@ -13,11 +13,17 @@ from audit_django.labels import BATCH
 from audit_django.models import AuditEvent, LogEntry, Summary
 
 # An event without a text was trimmed: its number stays, and nobody is given it.
+_COLUMNS = "SELECT l.seq, l.event_id, l.leaf_hash, e.text, s.text "
 _SELECT = (
-    "SELECT l.seq, l.event_id, l.leaf_hash, e.text, s.text "
-    f"FROM {LogEntry._meta.db_table} l "
+    f"{_COLUMNS} FROM {LogEntry._meta.db_table} l "
     f"JOIN {AuditEvent._meta.db_table} e ON e.event_id = l.event_id "
     f"LEFT JOIN {Summary._meta.db_table} s ON s.event_id = l.event_id AND s.language = %s "
+)
+# PostgreSQL hashes every event there is where statistics are missing or old. LIMIT makes each a look-up by its key.
+_POSTGRESQL_SELECT = (
+    f"{_COLUMNS} FROM {LogEntry._meta.db_table} l CROSS JOIN LATERAL "
+    f"(SELECT text FROM {AuditEvent._meta.db_table} WHERE event_id = l.event_id LIMIT 1) e LEFT JOIN LATERAL "
+    f"(SELECT text FROM {Summary._meta.db_table} WHERE event_id = l.event_id AND language = %s LIMIT 1) s ON true "
 )
 
 
@@ -39,8 +45,10 @@ def get(using: str, language: str, event_ids: Collection[UUID]) -> list[Recorded
 
 
 def _recorded(using: str, where: str, params: Sequence[Any]) -> Iterator[RecordedEvent]:
-    with connections[using].cursor() as cursor:
-        cursor.execute(_SELECT + where, params)
+    connection = connections[using]
+    select = _POSTGRESQL_SELECT if connection.vendor == "postgresql" else _SELECT
+    with connection.cursor() as cursor:
+        cursor.execute(select + where, params)
         for seq, event_id, leaf_hash, text, summary in cursor.fetchall():
             yield RecordedEvent(
                 id=event_id if isinstance(event_id, UUID) else UUID(event_id),
