@@ -211,7 +211,11 @@ def build(model: type[Model], options: Options, settings: AuditSettings) -> Trac
     m2m = [
         M2MSpec(field, _label(field, settings.language), len(meta.concrete_fields) + position)
         for position, field in enumerate(meta.many_to_many)
-        if field.name not in excluded and (options.m2m is None or field.name in options.m2m)
+        if isinstance(
+            field, models.ManyToManyField
+        )  # others have relations that are no such fields (generic ones, taggit)
+        and field.name not in excluded
+        and (options.m2m is None or field.name in options.m2m)
     ]
     with translation.override(settings.language):
         kind, kind_plural = str(meta.verbose_name), str(meta.verbose_name_plural)

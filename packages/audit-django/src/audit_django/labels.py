@@ -26,7 +26,9 @@ def label_of(instance: Model) -> str:
         text = str(instance)
     except Exception as error:  # noqa: BLE001  it is the application's code
         logger.warning("str() of a %s failed, so its label is its key: %r", instance._meta.label, error)
-        text = f"{instance._meta.verbose_name} {instance.pk}"
+        from audit_django.fields import pk_text
+
+        text = f"{instance._meta.verbose_name} {pk_text(instance.__class__, instance.pk) or ''}".rstrip()
     from audit_django.registry import secrets_of
 
     for secret in secrets_of(instance):

@@ -222,7 +222,7 @@ _secrets: dict[type[Model], Sequence[str]] = {}
 
 def secrets_of(instance: Model) -> list[str]:
     """The sensitive values that ``instance`` holds, as text: labels must not show them."""
-    model = type(instance)
+    model = instance.__class__  # not type(): the user of a request is a lazy object
     if model not in _secrets:
         own = {name for m in model.__mro__ if hasattr(m, "_meta") for name in _options(m).sensitive}
         _secrets[model] = [
@@ -303,14 +303,19 @@ def _concrete(model: type[Model]) -> type[Model]:
     return model._meta.concrete_model or model
 
 
-def forget(**kwargs: Any) -> None:
+def forget() -> None:
     """Make everything anew that was derived from options and settings."""
     _tracked.clear()
     _secrets.clear()
     _children.clear()
-    if _discovered:
+    if _discovered and apps.models_ready:
         for listener in _listeners:
             listener()
 
 
-setting_changed.connect(forget)
+def _forget_settings(*, setting: str, **kwargs: Any) -> None:
+    if setting in ("AUDIT", "AUTH_USER_MODEL", "INSTALLED_APPS", "LANGUAGE_CODE", "USE_I18N"):
+        forget()
+
+
+setting_changed.connect(_forget_settings)

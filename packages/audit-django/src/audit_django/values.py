@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.models import Field
 from django.db.models.fields.files import FieldFile
 from django.utils import timezone
@@ -43,7 +43,10 @@ def plain_value(field: Field[Any, Any], value: Any) -> Any:
 
 def _forms(field: Any, value: Any) -> list[Any]:
     """Other forms of a value that has no JSON form: what serializers write, what the database is given."""
-    forms = [lambda: field.get_prep_value(value)]
+    forms = [
+        lambda: field.get_prep_value(value),
+        lambda: field.get_db_prep_value(value, connection=connections[DEFAULT_DB_ALIAS], prepared=False),
+    ]
     if type(field).value_to_string is not Field.value_to_string:
         forms.insert(0, lambda: field.value_to_string(SimpleNamespace(**{field.attname: value})))
     return forms
@@ -67,6 +70,8 @@ def normalized(field: Field[Any, Any], value: Any, vendor: str = "") -> Any:
     """
     if value is None:
         return None
+    if isinstance(value, models.Model):  # in place of its key
+        value = getattr(value, getattr(field, "target_field", field).attname, value.pk)
     try:
         result = field.to_python(value)
     except (ValidationError, TypeError, ValueError):

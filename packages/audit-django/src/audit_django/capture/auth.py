@@ -95,5 +95,5 @@ def _record(
 
 def _django_request(request: Any) -> HttpRequest | None:
     """The request inside an API framework's own, which would authenticate, and so come here again, when asked for its user."""
-    inner: HttpRequest | None = getattr(request, "_request", request)
-    return inner
+    inner = getattr(request, "_request", request)
+    return inner if isinstance(inner, HttpRequest) else None  # anything may be called a request

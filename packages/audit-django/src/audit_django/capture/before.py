@@ -61,8 +61,8 @@ def read(
         values = {spec.attname: row.__dict__.get(spec.attname) for spec in specs}
         return Row(values, {name: getattr(row, name) for name in joins}, row)
     names = [spec.attname for spec in specs]
-    found = rows.order_by().select_for_update(no_key=no_key).values_list(*names)[:1]
-    for values in found:
+    found = rows.order_by().select_for_update(no_key=no_key).values_list("pk", *names)[:1]
+    for _, *values in found:
         return Row(dict(zip(names, values, strict=True)))
     return None
 

@@ -198,7 +198,8 @@ def _unique_keys(model: type[Model], names: Collection[str] | None) -> list[list
     """The named fields, or every set of fields of which the database knows that no two rows share it."""
     meta: Any = model._meta
     if names:
-        return [[meta.get_field(meta.pk.name if name == "pk" else name) for name in names]]
+        fields = [meta.get_field(meta.pk.name if name == "pk" else name) for name in names]
+        return [fields] if all(field.concrete and not field.many_to_many for field in fields) else []
     keys = [list(meta.pk_fields)]
     keys += [[field] for field in meta.concrete_fields if field.unique and not field.primary_key]
     keys += [[meta.get_field(name) for name in together] for together in meta.unique_together]

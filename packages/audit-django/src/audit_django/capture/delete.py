@@ -114,7 +114,11 @@ class _Plan:
         plan.who = {"actor": recorder.actor(scope.actor), "on_behalf_of": recorder.actor(scope.on_behalf_of)}
         _pin(collector)
         unlinked = [m2m.unlinked_by_deletion(rows, model, using) for model, rows in _through_rows(collector)]
-        rows_by_model = {tracked: list(rows) for tracked, rows in _rows(collector)}
+        # Rows that refer to a parent are collected for it and for its child.
+        rows_by_model = {
+            tracked: list({(type(row), row.pk): row for row in rows}.values())
+            for tracked, rows in _rows(collector)
+        }
         parts = _parts_of_children(rows_by_model)
         going = {model._meta.concrete_model for model in collector.data}
         for tracked, rows in rows_by_model.items():

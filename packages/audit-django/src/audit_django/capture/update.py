@@ -32,7 +32,7 @@ from audit_django.values import is_expression, normalized
 PART = 2000  # rows that are read, and recorded, in one go
 MAX_KEYS = 20_000  # that an UPDATE names
 _TOLD = "_audit_told"  # on a query
-_NEW_KEY = "_audit_new_key"  # on a row
+_NEW_KEY = "_audit_new_"  # on a row, before the name of a column
 
 _update = QuerySet.update
 
@@ -107,8 +107,10 @@ class _Written:
             named = {meta.get_field(meta.pk.name if name == "pk" else name): kwargs[name] for name in kwargs}
         except FieldDoesNotExist:
             return None
+        if any(not field.concrete or field.column is None for field in named):
+            return None  # Django refuses it
         fields = [*named, *(field for field in meta.concrete_fields if field.generated)]
-        audited = {spec.field for tracked in involved for spec in tracked.fields} | {meta.pk}
+        audited = {spec.field for tracked in involved for spec in tracked.fields} | {*meta.pk_fields}
         if not audited.intersection(named):
             return None
         values = {
@@ -118,13 +120,23 @@ class _Written:
         return cls(model, fields, values, any(tracked.required for tracked in involved))
 
     def with_new_keys(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """``rows``, each with the primary key that it will have, if that is what is set."""
-        pk = self.model._meta.pk
-        if pk.attname not in self.values:
-            return rows
-        value = self.values[pk.attname]
-        new_key = value if is_expression(value) else Value(value, output_field=pk)
-        return rows.annotate(**{_NEW_KEY: new_key})  # type: ignore[no-any-return]
+        """``rows``, each with the columns of the primary key that it will have, if they are set."""
+        for column in self.model._meta.pk_fields:
+            if column.attname in self.values:
+                value = self.values[column.attname]
+                value = value if is_expression(value) else Value(value, output_field=column)
+                rows = rows.annotate(**{f"{_NEW_KEY}{column.attname}": value})
+        return rows
+
+    def key_after(self, row: Model, tracked: Tracked) -> Any:
+        """The primary key of ``row`` once it is updated."""
+        if not any(column.attname in self.values for column in self.model._meta.pk_fields):
+            return tracked.key_of(row)
+        key = tuple(
+            row.__dict__.get(f"{_NEW_KEY}{column.attname}", row.__dict__[column.attname])
+            for column in self.model._meta.pk_fields
+        )
+        return key if len(key) > 1 else key[0]
 
     def of(self, tracked: Tracked) -> list[FieldSpec]:
         """The columns of a model that are written, or follow from what is."""
@@ -195,9 +207,9 @@ def _record(state: TransactionState, written: _Written, rows: Sequence[Model], u
         )
         for row, (before, after) in zip(group, pairs, strict=True):
             diff = changes.updated(specs, None, before, after, using, labels)
-            if _NEW_KEY in row.__dict__:
+            if (key := written.key_after(row, tracked)) != row.pk and len(tracked.model._meta.pk_fields) == 1:
                 pk = FieldSpec(tracked.model._meta.pk, 0, sensitive=False, role=None, language="en")
-                diff[pk.name] = pk.change(pk.plain(row.pk), pk.plain(row.__dict__[_NEW_KEY]))
+                diff[pk.name] = pk.change(pk.plain(row.pk), pk.plain(key))
             if not diff:
                 continue
             for spec in specs:
@@ -215,7 +227,7 @@ def _after(
     unknown = [spec for spec in specs if not written.is_known(spec)]
     if not unknown:
         return [known] * len(rows)
-    keys = [row.__dict__.get(_NEW_KEY, tracked.key_of(row)) for row in rows]
+    keys = [written.key_after(row, tracked) for row in rows]
     read = database.reread_many(tracked.model, keys, unknown, using)
     return [{**known, **read[key]} for key in keys]
 
