@@ -244,3 +244,22 @@ def test_update_of_a_key_of_several_columns():
         Pair.objects.create(one=1, two=2)
         with pytest.raises(FieldError, match="must be updated individually"):
             Pair.objects.update(pk=(1, 10))
+
+
+@pytest.mark.xfail(
+    strict=True, reason="whether a relation is sensitive is asked of a model that is not there"
+)
+def test_a_relation_to_a_model_that_is_not_there_is_left_to_the_system_checks():
+    class Lost(models.Model):
+        nowhere = models.ForeignKey("testapp.Nowhere", models.CASCADE)
+
+        class Meta:
+            app_label = "testapp"
+
+    try:
+        registry.register(Lost)
+        assert "fields.E300" in {problem.id for problem in Lost.check()}
+    finally:
+        del apps.all_models["testapp"]["lost"]
+        apps.clear_cache()
+        registry.unregister(Lost)
