@@ -57,8 +57,10 @@ def flush_before_teardown(self, teardown=TestCase._fixture_teardown):
 
     try:
         for alias in self._databases_names(include_mirrors=False):
-            if connections[alias].in_atomic_block and not connections[alias].needs_rollback:
-                state_of(connections[alias]).flush()
+            connection = connections[alias]
+            # PostgreSQL takes no more statements after one that failed: that test would not have committed.
+            if connection.in_atomic_block and not connection.needs_rollback and connection.is_usable():
+                state_of(connection).flush()
     finally:
         teardown(self)
 
