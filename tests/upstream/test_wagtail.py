@@ -56,9 +56,6 @@ def test_the_editor_is_the_actor(events: list[dict[str, Any]]) -> None:
     assert {event["context"]["path"] for event in events[login:]} >= {"/admin/login/", "/admin/images/add/"}
 
 
-@pytest.mark.xfail(
-    strict=False, reason="rows that refer to a child's parent have two events when they are deleted"
-)
 def test_the_tables_are_rebuilt_from_the_events(before: dict[str, Any], after: dict[str, Any]) -> None:
     found = differences_by_table(before, after)
     found.pop(FILLED_BY_TRIGGERS, None)
