@@ -24,7 +24,7 @@ from audit_django.models import LogEntry, OutboxEntry
 
 ROOT = Path(__file__).resolve().parents[2]
 ALIAS = "own"  # of the application's database, in the process of the test
-WAIT_SECONDS = 60.0  # for another process, which nothing here can wait for
+WAIT_SECONDS = 120.0  # for another process, which nothing here can wait for
 LOOK_SECONDS = 0.05
 CLAIMS = 6
 
