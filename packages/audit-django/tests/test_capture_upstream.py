@@ -263,3 +263,18 @@ def test_a_relation_to_a_model_that_is_not_there_is_left_to_the_system_checks():
         del apps.all_models["testapp"]["lost"]
         apps.clear_cache()
         registry.unregister(Lost)
+
+
+@pytest.mark.xfail(
+    strict=connection.vendor == "sqlite",
+    reason="our transaction cannot begin in one that the application began in SQL",
+)
+def test_a_transaction_that_the_application_began_in_sql():
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        try:
+            with captured_events() as events:
+                Customer.objects.create(name="Acme")
+        finally:
+            cursor.execute("ROLLBACK")
+    assert told(events) == [("create", "testapp.Customer")]
