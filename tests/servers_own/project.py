@@ -62,6 +62,7 @@ class Process:
             code = self._process.wait(WAIT_SECONDS)
         finally:
             self._process.kill()
+            self._process.wait()
         assert kind or code == 0, self.errors()
 
 
