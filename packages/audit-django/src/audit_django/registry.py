@@ -16,6 +16,7 @@ from django.utils.module_loading import autodiscover_modules
 from audit_core.errors import ConfigurationError
 from audit_django.conf import BEFORE, ON_ERROR, get_settings
 from audit_django.fields import Tracked, build, is_password
+from audit_django.values import target_field
 
 _M = TypeVar("_M", bound=type[Model])
 
@@ -213,8 +214,8 @@ def is_sensitive(field: Any) -> bool:
     declared = field.name in _options(field.model).sensitive
     if declared or is_password(field) or (pattern and pattern.search(field.name)):
         return True
-    target = getattr(field, "target_field", None)
-    return target is not None and target is not field and is_sensitive(target)
+    target = target_field(field)
+    return target is not None and is_sensitive(target)
 
 
 _secrets: dict[type[Model], Sequence[str]] = {}

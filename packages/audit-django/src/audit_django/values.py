@@ -36,7 +36,7 @@ def plain_value(field: Field[Any, Any], value: Any) -> Any:
         for form in _forms(field, value):
             try:
                 return plain(form(), max_bytes=get_settings().max_value_bytes)
-            except EncodeError:
+            except (EncodeError, TypeError, ValueError):
                 continue
         raise EncodeError(f"{field.model._meta.label}.{field.name}: {error}") from None
 
@@ -55,9 +55,18 @@ def _forms(field: Any, value: Any) -> list[Any]:
 _WRITERS = ("pre_save", "get_prep_value", "get_db_prep_value", "get_db_prep_save")
 
 
+def target_field(field: Any) -> Any:
+    """The column that a relation refers to; ``None`` for what is no relation, or refers to a model that is not there."""
+    remote = getattr(field, "remote_field", None)
+    if remote is None or isinstance(remote.model, str):
+        return None
+    found = getattr(field, "target_field", None)
+    return None if found is field else found
+
+
 def writes_its_own_way(field: Any) -> bool:
     """Whether a field that is not of ``django.db`` decides what the database is given."""
-    kinds = {type(field), type(getattr(field, "target_field", field))}
+    kinds = {type(field), type(target_field(field) or field)}
     return any(
         not getattr(kind, name).__module__.startswith("django.db.") for kind in kinds for name in _WRITERS
     )
@@ -71,7 +80,7 @@ def normalized(field: Field[Any, Any], value: Any, vendor: str = "") -> Any:
     if value is None:
         return None
     if isinstance(value, models.Model):  # in place of its key
-        value = getattr(value, getattr(field, "target_field", field).attname, value.pk)
+        value = getattr(value, getattr(target_field(field), "attname", "pk"))
     try:
         result = field.to_python(value)
     except (ValidationError, TypeError, ValueError):

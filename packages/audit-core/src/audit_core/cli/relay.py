@@ -138,8 +138,8 @@ def _until_told(work: list[tuple[Trail, Relay]], sinks: list[str] | None, show: 
         while not told and not any(future.done() for future in running):
             wait(running, timeout=LOOK_SECONDS)
         stop.set()
-        show.line(state="stopped", signal=told[0] if told else None)
         results = [future.result() for future in running]  # each of them, for what it may raise
+        show.line(state="stopped", signal=told[0] if told else None)
         return all(results)
 
 

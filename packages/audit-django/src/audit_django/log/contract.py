@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from django.db import connections
 from django.db.models import Case, Count, F, Max, Min, Q, QuerySet, When
 from django.db.models.constants import OnConflict
 from django.db.models.functions import Coalesce
-from django.db.models.functions import Now as DatabaseNow
 
 from audit_core import log
 from audit_core.errors import LeaseLost
@@ -27,19 +25,8 @@ from audit_django.log import reading
 from audit_django.log.floor import Floor
 from audit_django.log.sequencing import sequence
 from audit_django.models import AuditEvent, Cursor, LogEntry, OutboxEntry, ParkedEntry, Summary
+from audit_django.models.utc import Now
 from audit_django.outbox import column_key, insert
-
-
-class Now(DatabaseNow):
-    """The database's time. SQLite's has milliseconds and is compared as text: with six digits, as Django writes times."""
-
-    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> Any:
-        return self.as_sql(
-            compiler,
-            connection,
-            template="STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f000', 'NOW')",
-            **extra,
-        )
 
 
 class DjangoLog:

@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit_core.event import Event, RecordedEvent
 from audit_django.models.search import SearchField
+from audit_django.models.utc import UtcField
 
 TABLE_PREFIX = "audit_django_"  # a statement that names it reads or writes the trail (see capture.pending)
 
@@ -21,7 +22,7 @@ class AuditEvent(models.Model):
 
     number = models.BigAutoField(primary_key=True)
     event_id = models.UUIDField(unique=True)
-    occurred_at = models.DateTimeField()
+    occurred_at = UtcField()
     category = models.CharField(max_length=20)
     action = models.CharField(max_length=100)
     outcome = models.CharField(max_length=10)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.db import models
 
+from audit_django.models.utc import UtcField
+
 
 class LogEntry(models.Model):
     """An event's place in the one order: seq runs 1, 2, 3 … without a gap."""
@@ -27,9 +29,9 @@ class Cursor(models.Model):
     seq = models.BigIntegerField(default=0)
     owner = models.CharField(max_length=200, null=True)  # noqa: DJ001
     epoch = models.BigIntegerField(default=0)
-    expires_at = models.DateTimeField(null=True)
+    expires_at = UtcField(null=True)
     failures = models.PositiveIntegerField(default=0)
-    retry_at = models.DateTimeField(null=True)
+    retry_at = UtcField(null=True)
     error = models.TextField(null=True)  # noqa: DJ001
     paused = models.BooleanField(default=False)
 
@@ -51,7 +53,7 @@ class ParkedEntry(models.Model):
     target_type = models.CharField(max_length=150, null=True)  # noqa: DJ001
     target_id = models.CharField(max_length=255, null=True)  # noqa: DJ001
     reason = models.TextField()
-    parked_at = models.DateTimeField()
+    parked_at = UtcField()
 
     class Meta:
         db_table = "audit_django_parked"
