@@ -2,7 +2,7 @@
 
     python benchmarks/capture.py                                     # SQLite
     AUDIT_TEST_POSTGRES=… python benchmarks/capture.py --database postgres
-    python benchmarks/capture.py create "update exact" --rounds 15   # some workloads
+    python benchmarks/capture.py create delete --rounds 15            # some workloads
 
 All kinds take turns within each round, so that whatever else the machine does strikes all of them; a ratio is the median over the
 rounds of the time of one kind to that of plain Django in the same round. "floor" writes one row with plain SQL beside each write,
@@ -24,7 +24,10 @@ from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).resolve().parents[1] / "packages/audit-django/tests")]
+sys.path[:0] = [
+    str(Path(__file__).parent),
+    str(Path(__file__).resolve().parents[1] / "packages/audit-django/tests"),
+]
 
 from django.conf import settings
 
@@ -32,7 +35,9 @@ OPTIONS = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.
 OPTIONS.add_argument("workloads", nargs="*", help="all of them")
 OPTIONS.add_argument("--database", choices=["sqlite", "postgres"], default="sqlite")
 OPTIONS.add_argument("--rounds", type=int, default=9)
-OPTIONS.add_argument("--delay-ms", type=float, default=0.0)
+OPTIONS.add_argument(
+    "--delay-ms", type=float, default=0.0, help="only PostgreSQL; 0.7 is a server in another rack"
+)
 OPTIONS.add_argument("--kinds", nargs="*", help="all of them")
 OPTIONS.add_argument("--profile", metavar="KIND", help="profile this kind instead of measuring")
 
@@ -54,7 +59,7 @@ def configure(database: dict) -> None:
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         AUDIT={"RELAY": "worker"},
         SECRET_KEY="only for measuring",
-        MIGRATION_MODULES=dict.fromkeys((*found, "auth", "contenttypes", "capture_models")),
+        MIGRATION_MODULES={"capture_models": None},
     )
     import django
 
@@ -90,10 +95,9 @@ def saved(model, n: int) -> list:
 
 def workloads() -> list[Workload]:
     """Those of the table in the docs."""
+    from capture_models.models import Label
     from django.db import transaction
     from django.db.models import F
-
-    from capture_models.models import Label
 
     def update(policy, kind):
         policy.status = "approved"
@@ -196,9 +200,8 @@ def measure(workload: Workload, model, kind: str) -> float | None:
 
 def start_anew() -> None:
     """Empty tables, and the labels that are linked."""
-    from django.core.management import call_command
-
     from capture_models.models import Label
+    from django.core.management import call_command
 
     call_command("flush", interactive=False, verbosity=0)
     Label.objects.bulk_create([Label(name=f"label {n}") for n in range(5)])
@@ -208,7 +211,8 @@ def run(options: argparse.Namespace) -> None:
     from django.core.management import call_command
     from django.db import connection
 
-    call_command("migrate", verbosity=0, run_syncdb=True)
+    call_command("migrate", verbosity=0)
+    call_command("migrate", verbosity=0, run_syncdb=True)  # our own models, which refer to the others
     with connection.cursor() as cursor:
         key = "BIGSERIAL" if connection.vendor == "postgresql" else "INTEGER"
         cursor.execute(f"CREATE TABLE bench_floor (id {key} PRIMARY KEY, kind TEXT, target TEXT, body TEXT)")
@@ -234,7 +238,9 @@ def run(options: argparse.Namespace) -> None:
                 if took is not None and n:  # the first round warms up
                     times[name].append(took)
         ratios = {
-            name: statistics.median(a / b for a, b in zip(found, times["plain"], strict=True)) if found else None
+            name: statistics.median(a / b for a, b in zip(found, times["plain"], strict=True))
+            if found
+            else None
             for name, found in times.items()
         }
         base = f"{statistics.median(times['plain']) * 1e6:,.0f} µs"
@@ -270,31 +276,39 @@ def main() -> None:
             )
             run(options)
             return
-        from urllib.parse import urlsplit
+        on_postgres(options)
 
-        import psycopg
 
-        address = urlsplit(os.environ["AUDIT_TEST_POSTGRES"])
-        name = f"audit_bench_{os.getpid()}"
-        with psycopg.connect(os.environ["AUDIT_TEST_POSTGRES"], autocommit=True) as admin:
-            admin.execute(f"CREATE DATABASE {name}")
-            try:
-                configure(
-                    {
-                        "ENGINE": "django.db.backends.postgresql",
-                        "NAME": name,
-                        "HOST": address.hostname,
-                        "PORT": address.port,
-                        "USER": address.username,
-                        "PASSWORD": address.password or "",
-                    }
-                )
-                run(options)
-                from django.db import connections
+def on_postgres(options: argparse.Namespace) -> None:
+    """In a database of its own, which is dropped."""
+    from urllib.parse import urlsplit
 
-                connections.close_all()
-            finally:
-                admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    import psycopg
+    from delay_proxy import delayed
+
+    url = os.environ["AUDIT_TEST_POSTGRES"]
+    address, name = urlsplit(url), f"audit_bench_{os.getpid()}"
+    host, port = str(address.hostname), int(address.port or 5432)
+    proxy = delayed((host, port), options.delay_ms / 1000) if options.delay_ms else nullcontext(port)
+    with psycopg.connect(url, autocommit=True) as admin, proxy as used_port:
+        admin.execute(f"CREATE DATABASE {name}")
+        try:
+            configure(
+                {
+                    "ENGINE": "django.db.backends.postgresql",
+                    "NAME": name,
+                    "HOST": host,
+                    "PORT": used_port,
+                    "USER": address.username,
+                    "PASSWORD": address.password or "",
+                }
+            )
+            run(options)
+        finally:
+            from django.db import connections
+
+            connections.close_all()
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 if __name__ == "__main__":
