@@ -103,9 +103,11 @@ class Processes:
 
     def _become(self, body: Body) -> None:
         os.close(self._supervisor)
+        # Told by a thread and not by a handler, which would set the event where somebody may hold the event's lock.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=self._die_with_supervisor, daemon=True).start()
         stop = threading.Event()
-        signal.signal(signal.SIGTERM, lambda *_: stop.set())
+        threading.Thread(target=lambda: signal.sigwait({signal.SIGTERM}) and stop.set(), daemon=True).start()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor ends us
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
         body(stop)
