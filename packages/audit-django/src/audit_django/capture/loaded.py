@@ -94,10 +94,10 @@ def _watch(model: type[Model], mutable: frozenset[str]) -> None:
     _originals[model] = {name: model.__dict__.get(name) for name in ("from_db", "refresh_from_db")}
 
     @functools.wraps(from_db_)
-    def from_db(cls: type[Model], db: str | None, field_names: Any, values: Any) -> Model:
+    def from_db(cls: type[Model], db: str | None, field_names: Any, values: Any, **kwargs: Any) -> Model:
         # Before the instance is made: it is given the very objects.
         kept = values if not mutable else _frozen(field_names, values, mutable)
-        instance: Model = from_db_(cls, db, field_names, values)
+        instance: Model = from_db_(cls, db, field_names, values, **kwargs)
         instance._state._audit_loaded = Loaded((field_names, kept))  # type: ignore[attr-defined]
         return instance
 
@@ -110,7 +110,7 @@ def _watch(model: type[Model], mutable: frozenset[str]) -> None:
         read = [f.attname for f in columns if fields is None or f.name in fields or f.attname in fields]
         _keep(self, {name: self.__dict__[name] for name in read if name in self.__dict__}, mutable)
 
-    model.from_db = classmethod(from_db)  # type: ignore[assignment]
+    model.from_db = classmethod(from_db)  # type: ignore[assignment, arg-type]
     model.refresh_from_db = refresh_from_db  # type: ignore[method-assign]
 
 

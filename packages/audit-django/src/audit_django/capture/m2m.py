@@ -38,6 +38,8 @@ def install() -> None:
 
 
 def _connect() -> None:
+    for through in _fields:
+        m2m_changed.disconnect(sender=through, dispatch_uid="audit_django")
     _fields.clear()
     try:
         models = registry.tracked_models()
@@ -90,12 +92,17 @@ def _changed(
     with guard.recording(using, tracked.type, required=tracked.required):
         through = _Through.of(spec)
         own_key = getattr(instance, through.other_attname if reverse else through.owner_attname)
-        pairs = [(own_key, key) for key in sorted(pk_set, key=str)]
+        pairs = [(own_key, key) for key in sorted(pk_set, key=_place)]
         links: list[Link] = [(other, own) for own, other in pairs] if reverse else pairs
         if spec.field.remote_field.symmetrical:
             links = _both_ways(links)
         with joined(using) as state:
             _record(state, spec, links, instance, using)
+
+
+def _place(key: Any) -> tuple[str, Any]:
+    """Where a key stands in a list, whatever order the rows were linked in."""
+    return type(key).__name__, key
 
 
 def _both_ways(links: Iterable[Link]) -> list[Link]:
@@ -166,7 +173,7 @@ class Unlinked:
     @cached_property
     def _by_owner(self) -> dict[Any, list[Any]]:
         found: dict[Any, list[Any]] = {}
-        for owner, other in self.links:
+        for owner, other in sorted(self.links, key=lambda link: _place(link[1])):
             found.setdefault(owner, []).append(other)
         return found
 
