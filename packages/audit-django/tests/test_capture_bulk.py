@@ -497,11 +497,15 @@ class TestBulkCreate:
             Gauge.objects.bulk_create([Gauge(qty=2), Gauge(qty=1)])
         assert len(events) == 0
 
-    def test_links_that_are_made_directly_are_events_of_their_own_19(self):
+    def test_links_that_are_made_directly_are_events_of_both_19(self):
         member, group = Member.objects.create(code="a"), Group.objects.create(name="g")
         with captured_events() as events:
             Membership.objects.bulk_create([Membership(member=member, group=group)])
-        assert [(e.action, e.target.type) for e in events] == [("create", "testapp.Membership")]
+        assert [(e.action, e.target.type) for e in events] == [
+            ("update", "testapp.Member"),
+            ("create", "testapp.Membership"),
+        ]
+        assert events[0].diff["groups"].added == [{"pk": group.pk, "repr": "g"}]
 
     def test_async_twins_16(self, customer):
         with captured_events() as events:

@@ -123,9 +123,6 @@ def test_a_relation_of_many_to_many_that_is_no_field_of_django():
         assert told(events) == [("delete", "testapp.Labelled")]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="rows of a through model that are saved are no links, those deleted are"
-)
 def test_a_link_that_was_saved_as_a_row_is_not_taken_away_without_having_been_made():
     member, group = Member.objects.create(code="ann"), Group.objects.create(name="Choir")
     with captured_events() as events:

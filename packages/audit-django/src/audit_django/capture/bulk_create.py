@@ -7,7 +7,7 @@ they become updates, the rows that are in the way are read and locked before, an
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from django.db import connections
@@ -15,13 +15,13 @@ from django.db.models import Model, Q, QuerySet, UniqueConstraint, sql
 
 from audit_django import registry
 from audit_django.capture import before as database
-from audit_django.capture import changes, guard
+from audit_django.capture import changes, guard, m2m
 from audit_django.capture.before import Row
 from audit_django.capture.push import push
 from audit_django.capture.save import decided_by_database
 from audit_django.capture.transactions import TransactionState, joined, take_write_lock
 from audit_django.fields import Tracked
-from audit_django.labels import Labels, label_of
+from audit_django.labels import label_of
 from audit_django.recording import capture_is_off
 from audit_django.values import is_expression
 
@@ -48,7 +48,8 @@ def bulk_create(
     """Insert the objects, and record each row that is new or changed."""
     options = (batch_size, ignore_conflicts, update_conflicts, update_fields, unique_fields)
     tracked = registry.tracked(self.model)
-    if tracked is None or not objs or capture_is_off():
+    is_link = m2m.has_own_through(self.model)
+    if (tracked is None and not is_link) or not objs or capture_is_off():
         return _bulk_create(self, objs, *options)
     objs = list(objs)
     self._for_write = True  # type: ignore[attr-defined]
@@ -56,17 +57,22 @@ def bulk_create(
     def insert() -> Any:
         return _bulk_create(self, objs, *options)
 
-    using = self.db
+    using, changed = self.db, []
     says_what_is_new = connections[using].features.can_return_rows_from_bulk_insert
     with joined(using) as state:
         if update_conflicts or (ignore_conflicts and not says_what_is_new):
-            _upsert(state, tracked, objs, unique_fields, using, insert)
+            created, changed = _upserted(self.model, objs, unique_fields, using, insert)
         elif ignore_conflicts:
-            _insert_what_is_new(state, tracked, self, using, insert)
+            created = _inserted(self, using, insert)
         else:
             insert()
+            created = objs
+        if is_link:
+            m2m.record_links(state, self.model, created, using)
+        if tracked is not None:
             with guard.recording(using, tracked.type, required=tracked.required):
-                _record_created(state, tracked, objs, using)
+                _record_created(state, tracked, created, using)
+                _record_changed(state, tracked, changed, using)
     return objs
 
 
@@ -83,27 +89,30 @@ def _record_created(state: TransactionState, tracked: Tracked, objs: Sequence[Mo
     labels = changes.labels_of(specs, afters, using, objs)
     for obj, after in zip(objs, afters, strict=True):
         if tracked.condition is None or tracked.condition(obj):
-            _push_created(state, tracked, obj, after, labels, using)
+            diff = changes.created(specs, obj, after, using, labels)
+            target = tracked.target(tracked.key_of(obj), label_of(obj))
+            push(state, tracked, "create", target, diff, instance=obj)
 
 
-def _push_created(
-    state: TransactionState,
-    tracked: Tracked,
-    row: Model,
-    after: Mapping[str, Any],
-    labels: Labels,
-    using: str,
+def _record_changed(
+    state: TransactionState, tracked: Tracked, pairs: Sequence[tuple[Model, Model]], using: str
 ) -> None:
-    diff = changes.created(tracked.fields, row, after, using, labels)
-    target = tracked.target(tracked.key_of(row), label_of(row))
-    push(state, tracked, "create", target, diff, instance=row)
+    specs = tracked.fields
+    values = [
+        [{spec.attname: row.__dict__[spec.attname] for spec in specs} for row in pair] for pair in pairs
+    ]
+    labels = changes.labels_of(specs, [held for pair in values for held in pair], using)
+    for (_, row), (before, after) in zip(pairs, values, strict=True):
+        diff = changes.updated(specs, None, Row(before), after, using, labels)
+        if diff and (tracked.condition is None or tracked.condition(row)):
+            target = tracked.target(tracked.key_of(row), label_of(row))
+            push(state, tracked, "update", target, diff, instance=row)
 
 
-def _insert_what_is_new(
-    state: TransactionState, tracked: Tracked, queryset: QuerySet[Any], using: str, insert: Callable[[], Any]
-) -> None:
+def _inserted(queryset: QuerySet[Any], using: str, insert: Callable[[], Any]) -> list[Model]:
     """Conflicts are ignored: ``INSERT … RETURNING`` gives back the rows that were inserted, and no others."""
-    columns = [field for field in tracked.model._meta.concrete_fields if field.model is tracked.model]
+    meta = queryset.model._meta.concrete_model._meta  # type: ignore[union-attr]
+    columns = list(meta.local_concrete_fields)
     new: list[Model] = []
 
     def returning(
@@ -117,7 +126,7 @@ def _insert_what_is_new(
             [(statement, params)] = compiler.as_sql()
             cursor.execute(statement, params)
             rows: Any = cursor.fetchall()
-        converters = compiler.get_converters([field.get_col(field.model._meta.db_table) for field in columns])
+        converters = compiler.get_converters([field.get_col(meta.db_table) for field in columns])
         names = [field.attname for field in columns]
         rows = compiler.apply_converters(rows, converters) if converters else rows
         new.extend(queryset.model.from_db(using, names, row) for row in rows)
@@ -128,46 +137,32 @@ def _insert_what_is_new(
         insert()
     finally:
         del queryset._insert  # type: ignore[attr-defined]
-    with guard.recording(using, tracked.type, required=tracked.required):
-        _record_created(state, tracked, new, using)
+    return new
 
 
-def _upsert(
-    state: TransactionState,
-    tracked: Tracked,
+def _upserted(
+    model: type[Model],
     objs: Sequence[Model],
     unique_fields: Collection[str] | None,
     using: str,
     insert: Callable[[], Any],
-) -> None:
-    """Conflicts become updates: whoever is in the way is read before and after."""
-    keys = _unique_keys(tracked.model, unique_fields)
-    with guard.recording(using, tracked.type, required=tracked.required):
-        take_write_lock(using, tracked.model)
-        before = {row.pk: row for row in _in_the_way(tracked.model, keys, objs, using, locked=True)}
+) -> tuple[list[Model], list[tuple[Model, Model]]]:
+    """Conflicts become updates: whoever is in the way is read before and after.
+
+    The rows that are new, and those that were there as they were and are.
+    """
+    concrete: Any = model._meta.concrete_model
+    keys = _unique_keys(concrete, unique_fields)
+    take_write_lock(using, concrete)
+    before = {row.pk: row for row in _in_the_way(concrete, keys, objs, using, locked=True)}
     insert()
-    with guard.recording(using, tracked.type, required=tracked.required):
-        found = {row.pk: row for row in _in_the_way(tracked.model, keys, objs, using, locked=False)}
-        others = [obj.pk for obj in objs if obj.pk is not None and obj.pk not in found]
-        for start in range(0, len(others), PART):  # a key with NULL in it is never in the way
-            rows: QuerySet[Any] = QuerySet(model=tracked.model, using=using)
-            found |= {row.pk: row for row in rows.filter(pk__in=others[start : start + PART])}
-        specs = tracked.fields
-        values = {
-            pk: {spec.attname: row.__dict__[spec.attname] for spec in specs} for pk, row in found.items()
-        }
-        held = {
-            pk: {spec.attname: row.__dict__[spec.attname] for spec in specs} for pk, row in before.items()
-        }
-        labels = changes.labels_of(specs, [*values.values(), *held.values()], using)
-        for pk, row in found.items():
-            if tracked.condition is not None and not tracked.condition(row):
-                continue
-            if pk not in before:
-                _push_created(state, tracked, row, values[pk], labels, using)
-            elif diff := changes.updated(specs, None, Row(held[pk]), values[pk], using, labels):
-                target = tracked.target(tracked.key_of(row), label_of(row))
-                push(state, tracked, "update", target, diff, instance=row)
+    after = {row.pk: row for row in _in_the_way(concrete, keys, objs, using, locked=False)}
+    others = [obj.pk for obj in objs if obj.pk is not None and obj.pk not in after]
+    for start in range(0, len(others), PART):  # a key with NULL in it is never in the way
+        rows: QuerySet[Any] = QuerySet(model=concrete, using=using)
+        after |= {row.pk: row for row in rows.filter(pk__in=others[start : start + PART])}
+    created = [row for pk, row in after.items() if pk not in before]
+    return created, [(before[pk], row) for pk, row in after.items() if pk in before]
 
 
 def _in_the_way(

@@ -51,7 +51,8 @@ def _connect() -> None:
         for spec in tracked.m2m:
             through = spec.field.remote_field.through
             _fields.setdefault(through, (tracked, spec))
-            m2m_changed.connect(_changed, sender=through, dispatch_uid="audit_django")
+            if through._meta.auto_created:  # rows of one's own through model are seen however they come
+                m2m_changed.connect(_changed, sender=through, dispatch_uid="audit_django")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,21 @@ def _changed(
             _record(state, spec, links, instance, using)
 
 
+def has_own_through(model: type[Model]) -> bool:
+    """Whether ``model`` is an application's own through model of an audited field."""
+    concrete: Any = model._meta.concrete_model
+    return concrete in _fields and not concrete._meta.auto_created
+
+
+def record_links(state: TransactionState, model: type[Model], rows: Sequence[Model], using: str) -> None:
+    """These rows of an application's own through model are new."""
+    tracked, spec = _fields[model._meta.concrete_model]  # type: ignore[index]
+    through = _Through.of(spec)
+    with guard.recording(using, tracked.type, required=tracked.required):
+        links = [(getattr(row, through.owner), getattr(row, through.other)) for row in rows]
+        _record(state, spec, links, None, using)
+
+
 def _place(key: Any) -> tuple[str, Any]:
     """Where a key stands in a list, whatever order the rows were linked in."""
     return type(key).__name__, key
@@ -110,7 +126,7 @@ def _both_ways(links: Iterable[Link]) -> list[Link]:
 
 
 def _record(
-    state: TransactionState, spec: M2MSpec, links: Sequence[Link], instance: Model, using: str
+    state: TransactionState, spec: M2MSpec, links: Sequence[Link], instance: Model | None, using: str
 ) -> None:
     """One event for each object that declares the field."""
     through = _Through.of(spec)

@@ -16,7 +16,7 @@ from django.db.models import Model
 
 from audit_django import registry
 from audit_django.capture import before as database
-from audit_django.capture import changes, guard, loaded
+from audit_django.capture import changes, guard, loaded, m2m
 from audit_django.capture.before import Row
 from audit_django.capture.push import push
 from audit_django.capture.transactions import TransactionState, joined
@@ -82,12 +82,19 @@ def save_table(
         return write()  # a parent's table: the event is the child's
     row = self._state.__dict__.pop(_BEFORE, None)
     tracked = registry.tracked(type(self))
-    if cls is None or tracked is None:
+    is_link = cls is not None and m2m.has_own_through(cls)
+    if cls is None or (tracked is None and not is_link):
         return write()
-    specs = _written(tracked, cls, update_fields, raw)
+    specs = _written(tracked, cls, update_fields, raw) if tracked else ()
     if (not specs and update_fields) or capture_is_off():
         return write()
     using = using or router.db_for_write(type(self), instance=self)
+    if tracked is None:
+        with joined(using) as state:
+            is_update = write()
+            if not is_update:
+                m2m.record_links(state, cls, [self], using)
+        return is_update
     may_exist = row is None and _may_exist(self, cls, raw, force_insert, force_update)
     if may_exist and tracked.before == "instance":
         row = loaded.read(self, tracked, specs, using, partial=update_fields is not None)
@@ -104,6 +111,8 @@ def save_table(
                 tracked.model, tracked.key_of(self), specs, using, self, update_fields is not None
             )
         is_update = write()
+        if is_link and not is_update:
+            m2m.record_links(state, cls, [self], using)
         with guard.recording(using, tracked.type, required=tracked.required):
             _record(state, tracked, specs, self, row, bool(is_update), using, update_fields)
     return is_update
