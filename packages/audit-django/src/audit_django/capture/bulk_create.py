@@ -57,7 +57,8 @@ def bulk_create(
     def insert() -> Any:
         return _bulk_create(self, objs, *options)
 
-    using, changed = self.db, []
+    using = self.db
+    changed: list[tuple[Model, Model]] = []
     says_what_is_new = connections[using].features.can_return_rows_from_bulk_insert
     with joined(using) as state:
         if update_conflicts or (ignore_conflicts and not says_what_is_new):
@@ -111,7 +112,7 @@ def _record_changed(
 
 def _inserted(queryset: QuerySet[Any], using: str, insert: Callable[[], Any]) -> list[Model]:
     """Conflicts are ignored: ``INSERT … RETURNING`` gives back the rows that were inserted, and no others."""
-    meta = queryset.model._meta.concrete_model._meta  # type: ignore[union-attr]
+    meta = queryset.model._meta.concrete_model._meta
     columns = list(meta.local_concrete_fields)
     new: list[Model] = []
 
