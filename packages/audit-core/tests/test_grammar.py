@@ -12,9 +12,9 @@ import pytest
 from audit_core.codec import decode, encode, plain
 from audit_core.diff import FOREIGN_KEY, MANY_TO_MANY, Change
 from audit_core.event import Actor, Context, Event, Target
-from audit_core.privacy import Sealer
 from audit_core.summarizers import GrammarSummarizer, sentence
 from audit_core.testing import make_event
+from audit_core.testing.sealing import sealed
 
 ALICE = Actor(id="7", username="alice", repr="Alice")
 BOB = Actor(id="9", username="bob", repr="Bob")
@@ -23,7 +23,6 @@ POLICY = Target(type="policies.Policy", id="7", repr="Policy P-1007", kind="poli
 POLICIES = Target(type="policies.Policy", kind="policy", kind_plural="policies")
 JANE = Target(type="crm.Customer", id="3", repr="Jane Doe", kind="customer", kind_plural="customers")
 CLAIM = Target(type="claims.Claim", id="88", repr="C-88", kind="claim", kind_plural="claims")
-SEALER = Sealer(["k" * 32])
 
 
 def field(name: str, before: Any, after: Any, type_: str = "CharField", **more: Any) -> Change:
@@ -101,8 +100,8 @@ def test_a_switch(label: str | None) -> None:
 
 
 def test_a_sensitive_field() -> None:
-    sealed = [SEALER.seal(value) for value in ("123-45-6789", "987-65-4321")]
-    change = field("ssn", *sealed, label="social security number", sensitive=True)
+    values = [sealed(value) for value in ("123-45-6789", "987-65-4321")]
+    change = field("ssn", *values, label="social security number", sensitive=True)
     assert said(change, actor=BOB, target=JANE) == (
         "Bob changed the social security number of customer Jane Doe (hidden)."
     )
@@ -264,7 +263,7 @@ def test_objects(target: Target, expected: str) -> None:
 
 
 def test_a_sealed_label_is_hidden_and_the_object_named_by_its_key() -> None:
-    target: Any = {"type": "crm.Customer", "id": "3", "repr": SEALER.seal("Jane Doe"), "kind": "customer"}
+    target: Any = {"type": "crm.Customer", "id": "3", "repr": sealed("Jane Doe"), "kind": "customer"}
     data = event(action="view").to_dict() | {"target": target}
     assert sentence(Event.from_dict(data)) == "Alice viewed customer 3."
 
@@ -518,9 +517,7 @@ def test_bytes_are_measured(before: Any, after: Any, expected: str) -> None:
     ("before", "after", "verb"), [("", "1", "set"), ("1", None, "cleared"), ("1", "2", "changed")]
 )
 def test_masked_is_said_and_never_shown(before: Any, after: Any, verb: str) -> None:
-    change = field(
-        "ssn", SEALER.seal(before), SEALER.seal(after), sensitive=True, display={"after": "123-45-6789"}
-    )
+    change = field("ssn", sealed(before), sealed(after), sensitive=True, display={"after": "123-45-6789"})
     assert said(change) == f"Alice {verb} the ssn of policy P-1007 (hidden)."
 
 
@@ -528,18 +525,18 @@ def test_masked_relations_and_entries() -> None:
     assert (
         said(many("tags", ["Secret"], sensitive=True)) == "Alice changed the tags of policy P-1007 (hidden)."
     )
-    hidden = {"pk": 7, "repr": SEALER.seal("Jane Doe")}
+    hidden = {"pk": 7, "repr": sealed("Jane Doe")}
     assert said(replace(OWNER, before=hidden)) == (
         "Alice changed the owner of policy P-1007 from (hidden) to Carol."
     )
-    before, after = ({"pin": SEALER.seal(pin)} for pin in ("1", "2"))
+    before, after = ({"pin": sealed(pin)} for pin in ("1", "2"))
     assert said(field("card", before, after, "JSONField")) == (
         "Alice changed 1 entry of the card of policy P-1007: pin (hidden)."
     )
 
 
 def test_nothing_hidden_is_said_of_a_new_object() -> None:
-    changes = [field("ssn", None, SEALER.seal("123"), sensitive=True), field("name", None, "Doe")]
+    changes = [field("ssn", None, sealed("123"), sensitive=True), field("name", None, "Doe")]
     assert said(*changes, action="create", target=JANE) == "Alice created customer Jane Doe."
 
 
@@ -578,7 +575,7 @@ def test_on_behalf_of() -> None:
 
 
 def test_a_sealed_actor() -> None:
-    data = event(action="view").to_dict() | {"actor": {"id": "7", "repr": SEALER.seal("Alice")}}
+    data = event(action="view").to_dict() | {"actor": {"id": "7", "repr": sealed("Alice")}}
     assert sentence(Event.from_dict(data)) == "A user (hidden) viewed policy P-1007."
 
 

@@ -13,10 +13,9 @@ from audit_core.codec import decode, encode
 from audit_core.diff import FIELD, FOREIGN_KEY, MANY_TO_MANY, Change
 from audit_core.event import Actor, Context, Event, Target
 from audit_core.ids import uuid7
-from audit_core.privacy import Sealer
 from audit_core.summarizers import MAX_SUMMARY_CHARACTERS, sentence
+from audit_core.testing.sealing import sealed
 
-SEALER = Sealer(["k" * 32])
 NOW = datetime(2026, 3, 3, 14, 5, tzinfo=UTC)
 
 # No braces and no N, so that any brace and any "None" in a sentence was written by the summarizer.
@@ -36,9 +35,9 @@ moments = st.datetimes().map(lambda moment: moment.isoformat()) | st.datetimes()
 sized = st.builds(lambda n: {"sha256": "0" * 64, "length": n}, st.integers(0, 10**9)) | st.just(
     {"base64": "QUI="}
 )
-sealed = st.text(max_size=20).map(SEALER.seal)
-references = st.fixed_dictionaries({"pk": st.integers() | texts, "repr": texts | sealed})
-values = json | numbers | moments | sized | sealed | references
+seals = st.text(max_size=20).map(sealed)
+references = st.fixed_dictionaries({"pk": st.integers() | texts, "repr": texts | seals})
+values = json | numbers | moments | sized | seals | references
 types = st.none() | st.sampled_from(
     [
         "CharField",
@@ -173,7 +172,6 @@ def test_any_event_has_a_readable_sentence(event: Event) -> None:
     assert sentence(event) == words
     for mac in macs(event.to_dict()):
         assert mac not in words
-        assert mac.partition(":")[2] not in words
 
 
 @settings(max_examples=200, deadline=None)

@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 
 from audit_core import audit_context, ids, with_reason
 from audit_core.context import capture_off, current
-from audit_core.errors import ConfigurationError, EncodeError
+from audit_core.errors import EncodeError
 from audit_core.event import Actor, Target
 from audit_core.ids import uuid7
 from audit_core.plugins.manager import PluginManager
 from audit_core.plugins.markers import hookimpl
-from audit_core.privacy import Sealer, is_sealed
 from audit_core.query import EventQuery, InvalidQuery, decode_cursor, encode_cursor
 from audit_core.recorder import Recorder, actor_from
 
@@ -74,33 +73,6 @@ class TestScopes:
         with capture_off("import"):
             assert current().disabled == "import"
         assert current().disabled is None
-
-
-class TestSeals:
-    KEYS = ("k" * 32, "o" * 32)
-
-    def test_a_short_key_is_refused(self):
-        with pytest.raises(ConfigurationError, match="token_urlsafe"):
-            Sealer(["short"])
-
-    def test_without_a_key_nothing_is_said(self):
-        assert Sealer().seal("078-05-1120") == {"sealed": {}}
-        assert Sealer().seal(None) is None
-        assert Sealer().seal("") == ""
-
-    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    @given(st.text(min_size=1))
-    def test_equal_values_have_equal_masks_and_hold_nothing(self, value):
-        sealer = Sealer(self.KEYS)
-        sealed = sealer.seal(value)
-        assert is_sealed(sealed)
-        assert sealed == sealer.seal(value)
-        assert sealed != Sealer(self.KEYS[1:]).seal(value)
-        assert len(sealed["sealed"]["mac"]) == 73
-
-    def test_types_are_kept_apart(self):
-        sealer = Sealer(self.KEYS)
-        assert sealer.seal(1) != sealer.seal("1") != sealer.seal(True)
 
 
 class Plugin:

