@@ -87,6 +87,7 @@ def parts() -> list[Part]:
         return Part(name, (NOX, "--session", session, "--", "--junitxml={junit}"), sees)
 
     return [
+        with_tests("integration", "AUDIT_TEST_POSTGRES", "AUDIT_TEST_MARIADB"),
         with_tests(on["mariadb"][-1], "AUDIT_TEST_MARIADB"),  # the newest pair comes last
         with_tests(on["postgres"][-1], "AUDIT_TEST_POSTGRES"),
         Part("test", ("make", "test", "PYTEST_ARGS=--junitxml={junit}")),
@@ -94,7 +95,6 @@ def parts() -> list[Part]:
         with_tests("browser", "AUDIT_TEST_CHROMIUM"),
         with_tests("wheels"),
         with_tests("floor"),
-        with_tests("integration", "AUDIT_TEST_POSTGRES", "AUDIT_TEST_MARIADB"),
         Part("types", (NOX, "--session", "types")),
         Part("docs", (NOX, "--session", "docs")),
         Part("lint", (NOX, "--session", "lint")),
