@@ -59,6 +59,21 @@ def test_a_program_appends_and_the_command_delivers(audit, database, tmp_path):
     assert (found["head"], found["waiting"], found["readers"][0]["state"]) == (3, 0, "current")
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["rotate-keys"],
+        ["keys", "list"],
+        ["keys", "export"],
+        ["keys", "destroy", "--tenant", "a", "--reason", "x"],
+    ],
+)
+def test_a_program_without_a_table_of_keys_is_told_so(audit, command):
+    finished = audit(*command)
+    assert finished.exit_code == 2
+    assert "has no table of data keys" in finished.stderr
+
+
 def test_what_the_archive_has_is_given_up(audit, database):
     database.outbox.append(make_events(4))
     audit("backfill")

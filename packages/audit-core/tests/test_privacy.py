@@ -151,14 +151,14 @@ class TestSealing:
 
 
 class TestMasks:
-    KEY = DataKey(UUID(int=1), Scope(), b"k" * 32)
+    KEY = DataKey(UUID(int=1), Scope(), cipher.KeyBytes(b"k" * 32))
 
     @pytest.mark.parametrize(("one", "other"), [(1, "1"), (True, 1), (True, "true"), ([], {}), ("[]", [])])
     def test_types_are_kept_apart(self, one, other):
         assert mask(one, self.KEY) != mask(other, self.KEY)
 
     def test_another_key_makes_another_mask(self):
-        assert mask(SSN, self.KEY) != mask(SSN, DataKey(UUID(int=1), Scope(), b"o" * 32))
+        assert mask(SSN, self.KEY) != mask(SSN, DataKey(UUID(int=1), Scope(), cipher.KeyBytes(b"o" * 32)))
 
     def test_a_mask_is_as_long_for_a_short_value(self):
         assert len(mask("M", self.KEY)) == len(mask("M" * 1000, self.KEY)) == 64
@@ -242,8 +242,8 @@ class TestKeys:
 
     def test_no_text_shows_a_key(self, keyring):
         key = keyring.for_scope(Scope("acme"))
-        for shown in (key, keyring.wrapped(), Secrets([OLD])):
-            for secret in (str(key.secret)[2:-1], OLD, str(keyring.wrapped()[0].wrapped)[2:-1]):
+        for shown in (key, key.secret, f"{key.mask_key}", keyring.wrapped(), Secrets([OLD]).__dict__):
+            for secret in (str(bytes(key.secret))[2:-1], OLD, str(keyring.wrapped()[0].wrapped)[2:-1]):
                 assert secret not in repr(shown)
 
     def test_the_id_of_a_secret_does_not_change(self):

@@ -400,13 +400,13 @@ def test_doctor_is_content(archive):
 
 def test_doctor_sees_migrations_that_were_not_run(archive):
     with connections["default"].cursor() as cursor:
-        cursor.execute("DELETE FROM django_migrations WHERE app = 'audit_django' AND name LIKE '0002%%'")
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'audit_django' AND name LIKE '0003%%'")
     try:
         code, out, _ = run("doctor")
     finally:
         with connections["default"].cursor() as cursor:
             cursor.execute(
-                "INSERT INTO django_migrations (app, name, applied) VALUES ('audit_django', '0002_search', CURRENT_TIMESTAMP)"
+                "INSERT INTO django_migrations (app, name, applied) VALUES ('audit_django', '0003_data_keys', CURRENT_TIMESTAMP)"
             )
     assert code == 1
     assert "manage.py migrate --database default" in out

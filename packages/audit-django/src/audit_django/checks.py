@@ -115,8 +115,8 @@ def check_middleware(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 def check_databases(
     app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """``audit.W004``: a database whose own text search the trail does not know."""
-    return [
+    """``audit.W004``: a database whose own text search the trail does not know. ``W006``: data keys that nobody can use."""
+    messages: list[CheckMessage] = [
         Warning(
             f"The audit trail cannot search text on {connections[alias].vendor} (database {alias!r}).",
             hint="Everything else works; use a storage that can search for AUDIT['QUERY'].",
@@ -125,3 +125,26 @@ def check_databases(
         for alias in databases or ()
         if connections[alias].vendor not in SEARCHABLE_VENDORS
     ]
+    for alias in databases or ():
+        if missing := _missing_secrets(alias):
+            hint = "Put the old secrets back at the end of AUDIT['SENSITIVE_KEYS'] and run `manage.py audit rotate-keys`."
+            messages.append(
+                Warning(
+                    f"Data keys on {alias!r} are wrapped with secrets that AUDIT['SENSITIVE_KEYS'] does not have: "
+                    f"{', '.join(missing)}. Nothing can be sealed or seen with them.",
+                    hint=hint,
+                    id="audit.W006",
+                )
+            )
+    return messages
+
+
+def _missing_secrets(alias: str) -> list[str]:
+    """The ids of the secrets that keys of this alias are wrapped with and the settings do not have."""
+    from audit_django.models import DataKey
+
+    if DataKey._meta.db_table not in connections[alias].introspection.table_names():
+        return []  # `migrate` runs the checks first
+    known = conf.read(getattr(settings, "AUDIT", {}))[0].secrets.ids
+    used = DataKey.objects.using(alias).filter(wrapped_by__isnull=False).exclude(wrapped_by__in=known)
+    return sorted(filter(None, used.values_list("wrapped_by", flat=True).distinct()))

@@ -16,6 +16,7 @@ from django.utils.module_loading import import_string
 
 from audit_core.errors import ConfigurationError
 from audit_core.log import RESERVED
+from audit_core.privacy.keys import MIN_SECRET_CHARACTERS, Secrets
 
 if TYPE_CHECKING:
     from audit_core.relay.settings import RelaySettings, Start
@@ -89,6 +90,11 @@ class AuditSettings:
     def sensitive_names(self) -> re.Pattern[str] | None:
         """What the names of fields that are sensitive by default match; ``None`` when the pattern is empty."""
         return re.compile(self.sensitive_pattern, re.IGNORECASE) if self.sensitive_pattern else None
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """What wraps data keys: ``sensitive_keys``."""
+        return Secrets(self.sensitive_keys)
 
     @cached_property
     def proxies(self) -> Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]:
@@ -185,7 +191,9 @@ def _problem(key: str, value: Any) -> Problem | None:
         )
     if key == "TRUSTED_PROXIES":
         return _networks_problem(value)
-    if key == "SENSITIVE_KEYS" and any(not isinstance(item, str) or len(item) < 32 for item in value):
+    if key == "SENSITIVE_KEYS" and any(
+        not isinstance(item, str) or len(item) < MIN_SECRET_CHARACTERS for item in value
+    ):
         return Problem(
             "audit.E006",
             "A key in AUDIT['SENSITIVE_KEYS'] is shorter than 32 characters, so it could be guessed.",

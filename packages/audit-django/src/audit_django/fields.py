@@ -30,6 +30,9 @@ def is_password(field: Any) -> bool:
 logger = logging.getLogger("audit.capture")
 
 
+Subject = str | Callable[[Any], Any]
+"""The person whom the values of a row belong to: the name of a field, or a function of the row."""
+
 SHORT = 64  # characters: the digest that a long text is replaced by is no shorter
 # The types of values that these very classes neither change nor write in another form.
 _OWN_TYPES: dict[type[Field[Any, Any]], type] = {
@@ -151,6 +154,7 @@ class Tracked:
     condition: Callable[[Any], bool] | None
     required: bool
     before: str
+    subject: Subject | None
 
     @property
     def type(self) -> str:
@@ -228,6 +232,7 @@ def build(model: type[Model], options: Options, settings: AuditSettings) -> Trac
         condition=options.condition,
         required=(options.on_error or settings.on_error) == "required",
         before=options.before,
+        subject=options.subject,
     )
 
 

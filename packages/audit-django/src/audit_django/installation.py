@@ -20,6 +20,7 @@ from audit_django import backends
 from audit_django.conf import get_settings
 from audit_django.log import DjangoLog
 from audit_django.outbox import DjangoOutbox
+from audit_django.privacy.table import DjangoKeyTable
 from audit_django.relay import make_relay, notify
 from audit_django.storages.database import DatabaseStorage
 
@@ -34,6 +35,7 @@ class DjangoTrail(Trail):
         self.name = using
         self.outbox = DjangoOutbox(using)
         self.log = DjangoLog(using, settings.language)
+        self._key_table = DjangoKeyTable(using)
         self.settings = settings.relay_settings
 
     @cached_property
@@ -48,6 +50,11 @@ class DjangoTrail(Trail):
     def sinks(self) -> Collection[str]:
         """The names of the storages and streams but the log's own tables."""
         return backends.sinks().keys()
+
+    @property
+    def key_table(self) -> DjangoKeyTable:
+        """That of the alias."""
+        return self._key_table
 
     def relay(self, settings: RelaySettings) -> Relay:
         """A relay with these settings."""

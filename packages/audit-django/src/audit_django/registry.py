@@ -15,7 +15,7 @@ from django.utils.module_loading import autodiscover_modules
 
 from audit_core.errors import ConfigurationError
 from audit_django.conf import BEFORE, ON_ERROR, get_settings
-from audit_django.fields import Tracked, build, is_password
+from audit_django.fields import Subject, Tracked, build, is_password
 from audit_django.values import target_field
 
 _M = TypeVar("_M", bound=type[Model])
@@ -33,6 +33,7 @@ class Options:
     condition: Callable[[Any], bool] | None = None
     before: str = "database"
     on_error: str | None = None
+    subject: Subject | None = None
 
 
 _registered: dict[str, Options] = {}  # by lower-case label: a model may be registered before it exists
@@ -50,6 +51,7 @@ def register(
     condition: Callable[[Any], bool] | None = None,
     before: str = "database",
     on_error: str | None = None,
+    subject: Subject | None = None,
 ) -> None:
     """Audit ``model`` (a class or ``"policies.Policy"``). Neither its managers nor its base classes change.
 
@@ -62,6 +64,8 @@ def register(
       was loaded with: no query, and what others have done since is missed.
     - ``on_error``: ``"required"`` (a write whose event cannot be written fails) or ``"best_effort"`` (it succeeds, and the
       loss is counted and recorded). The setting ``ON_ERROR`` when not given.
+    - ``subject``: the person whom the values of a row belong to: the name of a field (``"pk"``, ``"customer"``) or a function of
+      the instance. Sensitive values are sealed under a key of that person's own, which can be destroyed; else under the tenant's.
 
     Registering a model again replaces its options. Raises :class:`~audit_core.errors.ConfigurationError` for an option that
     cannot be; names of fields are checked when the models are loaded.
@@ -92,6 +96,7 @@ def register(
         condition=condition,
         before=before,
         on_error=on_error,
+        subject=subject,
     )
     forget()
 
@@ -205,6 +210,7 @@ def _options(model: type[Model]) -> Options:
         options,
         sensitive=[*options.sensitive, *(name for parent in above for name in parent.sensitive)],
         exclude=[*options.exclude, *(name for parent in above for name in parent.exclude)],
+        subject=next((o.subject for o in (options, *above) if o.subject is not None), None),
     )
 
 
@@ -292,7 +298,24 @@ def problems() -> list[str]:
             for name in options.sensitive
             if name in keys
         ]
+        if isinstance(options.subject, str) and (
+            problem := _subject_problem(model, options.subject, columns)
+        ):
+            found.append(f"register({meta.label!r}): subject names {options.subject!r}, {problem}")
     return found
+
+
+def _subject_problem(model: type[Model], name: str, columns: Sequence[str]) -> str | None:
+    if name == "pk":
+        return None
+    if name not in columns:
+        return f"which the model does not have.{_suggest(name, columns)}"
+    field: Any = model._meta.get_field(name)
+    if is_sensitive(field):
+        return "a sensitive field, but the table of keys names the person. Name another, or a function that gives a pseudonym."
+    if field.is_relation and not field.target_field.primary_key:
+        return "which refers to another field than the primary key. Name a function that gives one name for each person."
+    return None
 
 
 def _suggest(word: str, known: Sequence[str]) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 from audit_core.diff import Change
 from audit_core.event import Event, RecordedEvent
 from audit_core.privacy import is_sealed
-from audit_django.models.search import WORD, field_token
+from audit_core.privacy.sealing import mask_of
+from audit_django.models.search import WORD, field_token, mask_token
 
 MAX_VALUE_CHARACTERS = 500  # of one value: what is found further in is found in the event itself
 MAX_CHARACTERS = 8000  # of one event
@@ -16,9 +17,9 @@ MAX_CHARACTERS = 8000  # of one event
 
 def search_words(recorded: RecordedEvent) -> str:
     """The different words of an event's labels, values, reason and sentence (if it has one already), in lower case, and one token
-    for each changed field.
+    for each changed field and each mask.
 
-    Sealed values add nothing. The text is what a full-text index is built over, so it has no punctuation at which the three
+    Sealed values add nothing else. The text is what a full-text index is built over, so it has no punctuation at which the three
     databases would split differently.
     """
     event = recorded.event
@@ -26,7 +27,15 @@ def search_words(recorded: RecordedEvent) -> str:
     text = " ".join(words)
     if len(text) > MAX_CHARACTERS:
         text = text[:MAX_CHARACTERS].rsplit(" ", 1)[0]
-    return " ".join([text, *map(field_token, event.diff)])
+    return " ".join([text, *map(field_token, event.diff), *_mask_tokens(event)])
+
+
+def _mask_tokens(event: Event) -> Iterator[str]:
+    for change in event.diff.values():
+        if change.sensitive:
+            for mask in (mask_of(change.before), mask_of(change.after)):
+                if mask is not None:
+                    yield mask_token(mask)
 
 
 def _texts(event: Event) -> Iterator[str]:

@@ -15,6 +15,7 @@ from audit_core.event import Target
 from audit_core.log import Log
 from audit_core.outbox import Outbox
 from audit_core.plugins.errors import did_you_mean
+from audit_core.privacy.table import KeyTable
 from audit_core.relay import Relay, RelaySettings
 
 
@@ -37,6 +38,14 @@ class Trail(ABC):
     @abstractmethod
     def sinks(self) -> Collection[str]:
         """The names of the sinks that are configured."""
+
+    @property
+    def key_table(self) -> KeyTable:
+        """The table of data keys. Raises :class:`~audit_core.errors.ConfigurationError` where there is none."""
+        raise ConfigurationError(
+            f"{self.name} has no table of data keys: sensitive values are not kept here. A framework's package has one, as "
+            f"`manage.py audit` of audit-django."
+        )
 
     @abstractmethod
     def relay(self, settings: RelaySettings) -> Relay:

@@ -22,12 +22,21 @@ _SALT, _COMMITMENT, _TAG = 32, 32, 16
 _NONCE = bytes(12)  # NIST SP 800-38D, section 8: unique for its key, which is used once
 
 
-def derive(secret: bytes, info: bytes, *, salt: bytes | None = None, length: int = KEY_BYTES) -> bytes:
+class KeyBytes(bytes):
+    """A key that no text shows: neither a log line nor the page that shows the variables of a failed function."""
+
+    def __repr__(self) -> str:
+        return "KeyBytes(…)"
+
+    __str__ = __repr__
+
+
+def derive(secret: bytes, info: bytes, *, salt: bytes | None = None, length: int = KEY_BYTES) -> KeyBytes:
     """``length`` bytes for the purpose ``info`` (HKDF-SHA-256). What is derived for one purpose says nothing of another."""
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-    return HKDF(SHA256(), length=length, salt=salt, info=info).derive(secret)
+    return KeyBytes(HKDF(SHA256(), length=length, salt=salt, info=info).derive(secret))
 
 
 def encrypt(secret: bytes, plaintext: bytes, *, bound_to: bytes) -> bytes:
@@ -68,6 +77,6 @@ def decrypt(secret: bytes, ciphertext: bytes, *, bound_to: bytes) -> bytes:
         ) from None
 
 
-def _keys(secret: bytes, salt: bytes) -> tuple[bytes, bytes]:
+def _keys(secret: bytes, salt: bytes) -> tuple[KeyBytes, bytes]:
     both = derive(secret, b"audit cipher v1", salt=salt, length=KEY_BYTES + _COMMITMENT)
-    return both[:KEY_BYTES], both[KEY_BYTES:]
+    return KeyBytes(both[:KEY_BYTES]), both[KEY_BYTES:]

@@ -39,10 +39,10 @@ class DataKey:
 
     id: UUID
     scope: Scope
-    secret: bytes = field(repr=False)
+    secret: cipher.KeyBytes = field(repr=False)
 
     @cached_property
-    def mask_key(self) -> bytes:
+    def mask_key(self) -> cipher.KeyBytes:
         """What masks are made with. It says nothing of the key itself."""
         return cipher.derive(self.secret, b"audit mask key v1")
 
@@ -102,9 +102,9 @@ class Secrets:
                     f"{MIN_SECRET_CHARACTERS}, for example those that "
                     f"`python -c 'import secrets; print(secrets.token_urlsafe(32))'` prints."
                 )
-        self._keys: dict[str, bytes] = {}
+        self._keys: dict[str, cipher.KeyBytes] = {}
         for secret in secrets:
-            raw = secret.encode()
+            raw = cipher.KeyBytes(secret.encode())
             self._keys[cipher.derive(raw, b"audit key id v1", length=4).hex()] = cipher.derive(
                 raw, b"audit wrapping v1"
             )
@@ -119,7 +119,7 @@ class Secrets:
 
     def new_key(self, scope: Scope) -> tuple[DataKey, WrappedKey]:
         """A new data key, in the clear and wrapped."""
-        key = DataKey(uuid7(), scope, os.urandom(cipher.KEY_BYTES))
+        key = DataKey(uuid7(), scope, cipher.KeyBytes(os.urandom(cipher.KEY_BYTES)))
         return key, self.wrap(key, created_at=datetime.now(UTC))
 
     def wrap(self, key: DataKey, *, created_at: datetime) -> WrappedKey:
@@ -145,7 +145,7 @@ class Secrets:
                 f"(there are: {', '.join(self.ids) or 'none'}). Put that secret back at the end of the list, and run "
                 f"`audit rotate-keys`."
             )
-        key = DataKey(wrapped.id, wrapped.scope, b"")
+        key = DataKey(wrapped.id, wrapped.scope, cipher.KeyBytes())
         try:
             secret = cipher.decrypt(self._keys[wrapped.wrapped_by], wrapped.wrapped, bound_to=_identity(key))
         except (Tampered, WrongKey) as error:
@@ -153,7 +153,7 @@ class Secrets:
                 f"Data key {wrapped.id} is not as it was stored: its wrapped bytes, tenant or subject were changed. Restore its "
                 f"row from a backup or an exported keyring."
             ) from None
-        return replace(key, secret=secret)
+        return replace(key, secret=cipher.KeyBytes(secret))
 
     def rewrap(self, wrapped: WrappedKey) -> WrappedKey:
         """The same key wrapped with the newest secret. Raises what :meth:`unwrap` raises."""

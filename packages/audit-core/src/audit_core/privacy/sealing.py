@@ -114,10 +114,12 @@ def _open(sealed: Mapping[str, Any], event_id: UUID, field: str, side: str, keyr
     if (sealed["key"], sealed["ct"]) != (str(key_id), base64.b64encode(ciphertext).decode()):
         raise damaged  # the same bytes, written in another way
     key = keyring.get(key_id)
-    value = json.loads(cipher.decrypt(key.secret, ciphertext, bound_to=_place(event_id, field, side, key.id)))
-    if mask(value, key) != sealed.get("mac"):
+    text = cipher.decrypt(key.secret, ciphertext, bound_to=_place(event_id, field, side, key.id))
+    opened = Secret(json.loads(text))
+    del text  # what is raised here must not show it
+    if mask(opened.reveal(), key) != sealed.get("mac"):
         raise damaged
-    return value
+    return opened.reveal()
 
 
 def _place(event_id: UUID, field: str, side: str, key_id: UUID) -> bytes:

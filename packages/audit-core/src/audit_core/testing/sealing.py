@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from audit_core.privacy.cipher import KeyBytes
 from audit_core.privacy.keys import DataKey, Scope
 from audit_core.privacy.sealing import seal
 
-_KEY = DataKey(UUID(int=1), Scope(), b"only for tests, of 32 bytes in all")
+_KEY = DataKey(UUID(int=1), Scope(), KeyBytes(b"only for tests, not a secret key"))
 _EVENT = UUID(int=2)
 
 

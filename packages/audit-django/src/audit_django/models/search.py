@@ -58,7 +58,12 @@ class Words(Lookup):
         words = self._words()
         if not words:
             return "0 = 1", ()
-        query = " ".join([*(f'"{w}"' for w in words[:-1]), f'"{words[-1]}" *'])
+        return self._in_index(
+            compiler, connection, " ".join([*(f'"{w}"' for w in words[:-1]), f'"{words[-1]}" *'])
+        )
+
+    @staticmethod
+    def _in_index(compiler: SQLCompiler, connection: Any, query: str) -> tuple[str, tuple[Any, ...]]:
         table = compiler.query.get_initial_alias()
         number = connection.ops.quote_name("number")
         return (
@@ -93,6 +98,30 @@ class WordsHere(Words):
         return " AND ".join([condition] * len(patterns)), tuple(
             v for pattern in patterns for v in (*params, pattern)
         )
+
+
+@SearchField.register_lookup
+class AnyWord(Words):
+    """One of these words occurs, as it is."""
+
+    lookup_name = "any_word"
+
+    def as_postgresql(self, compiler: SQLCompiler, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        column, params = self.process_lhs(compiler, connection)
+        query = " | ".join(f"'{word}'" for word in self._words())
+        return f"to_tsvector('simple', {column}) @@ to_tsquery('simple', %s)", (*params, query)
+
+    def as_sqlite(self, compiler: SQLCompiler, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        return self._in_index(compiler, connection, " OR ".join(f'"{word}"' for word in self._words()))
+
+    def as_mysql(self, compiler: SQLCompiler, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        column, params = self.process_lhs(compiler, connection)
+        return f"MATCH({column}) AGAINST (%s IN BOOLEAN MODE)", (*params, " ".join(self._words()))
+
+
+def mask_token(mask: str) -> str:
+    """The word by which events with the sealed value of this mask are found."""
+    return "zm" + blake2s(mask.encode(), digest_size=12).hexdigest()
 
 
 @cache
