@@ -107,6 +107,20 @@ class TestSealing:
         with pytest.raises(NothingKept):
             unmask_change(row.event.diff["ssn"], "after", event=row, user=auditor)
 
+    def test_a_relation_that_a_deletion_takes_away_from_an_object_just_saved(self, options):
+        options(Policy, sensitive=["owner"])
+        options(User)
+        customer, _ = create()
+        owner = User.objects.create(username="bob")
+        policy = Policy.objects.create(number="P-1", customer=customer, owner=owner)
+        with transaction.atomic():
+            policy.number = "P-2"
+            policy.save()
+            owner.delete()
+        row = [row for row in AuditEvent.objects.filter(action="update") if "owner" in row.event.diff][-1]
+        assert is_sealed(row.event.diff["owner"].before)
+        assert row.event.diff["owner"].after is None
+
     def test_one_key_a_tenant(self):
         for tenant in ("acme", "acme", "beta", None):
             with audit_context(tenant=tenant):

@@ -8,7 +8,7 @@ place before the event exists: ``{"sealed": {…}}``, with keys a mask (:mod:`~a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 MASK = "••••••••"  # what people see: as long for a short value as for a long one
@@ -23,13 +23,28 @@ def is_sealed(value: Any) -> bool:
     return isinstance(value, Mapping) and value.keys() == {"sealed"}
 
 
-class Secret:
-    """A sensitive value, plain JSON, between capture and recorder. It has no text, no JSON form, and cannot be pickled."""
+class Secret(Mapping[str, Any]):
+    """A sensitive value, plain JSON, between capture and recorder. It has no text, and cannot be copied or pickled.
+
+    To everybody else it is an empty sealed value: one that passes the recorder by is not kept, and not shown.
+    """
 
     __slots__ = ("_value",)
 
     def __init__(self, value: Any) -> None:
         self._value = value
+
+    def __getitem__(self, key: str) -> Mapping[str, Any]:
+        return {"sealed": {}}[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("sealed",))
+
+    def __len__(self) -> int:
+        return 1
+
+    __eq__ = object.__eq__  # two secrets may be different values
+    __hash__ = object.__hash__
 
     def reveal(self) -> Any:
         """The value. For who seals it."""
