@@ -4,7 +4,9 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -367,13 +369,33 @@ def test_a_place_where_no_file_can_be_made_is_named(tmp_path):
         SqliteDatabase(tmp_path / "nowhere" / "audit.db").setup()
 
 
-def test_a_file_that_may_not_be_written_is_named(tmp_path):
-    path = tmp_path / "shop.db"
+@pytest.fixture
+def no_root():
+    """Be somebody who may not write to every file."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that everybody can look into; those of pytest are for their owner alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_a_file_that_may_not_be_written_is_named(open_folder, request):
+    path = open_folder / "shop.db"
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE orders (id INTEGER)")
     connection.close()
     path.chmod(0o444)
-    if os.access(path, os.W_OK):
-        pytest.skip("this user may write to every file")
+    request.getfixturevalue("no_root")
     with pytest.raises(ConfigurationError, match=r"shop.db cannot hold .* readonly"):
         SqliteDatabase(path).setup()

@@ -9,15 +9,18 @@ from audit_django import backends
 from audit_django.models import LogEntry, OutboxEntry
 from audit_django.relay.nudge import nudger
 
-if django.VERSION < (6, 0):
-    pytest.skip("django.tasks comes with Django 6.0", allow_module_level=True)
+if django.VERSION >= (6, 0):
+    from django.tasks.backends.dummy import DummyBackend
+    from django.tasks.signals import task_enqueued
 
-from django.tasks.backends.dummy import DummyBackend
-from django.tasks.signals import task_enqueued
+    from audit_django.relay import django_tasks
+else:
+    DummyBackend = object
 
-from audit_django.relay import django_tasks
-
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(django.VERSION < (6, 0), reason="django.tasks comes with Django 6.0"),
+]
 
 WAIT = 30  # seconds, for what comes at once
 
