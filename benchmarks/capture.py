@@ -177,6 +177,12 @@ def around(kind: str):
     return nullcontext()
 
 
+def floor_table(vendor: str) -> str:
+    """The CREATE of the table that :func:`floor` writes to."""
+    key = "BIGSERIAL" if vendor == "postgresql" else "INTEGER"
+    return f"CREATE TABLE bench_floor (id {key} PRIMARY KEY, kind TEXT, target TEXT, body TEXT)"
+
+
 @contextmanager
 def floor():
     from django.db import connection, transaction
@@ -214,8 +220,7 @@ def run(options: argparse.Namespace) -> None:
     call_command("migrate", verbosity=0)
     call_command("migrate", verbosity=0, run_syncdb=True)  # our own models, which refer to the others
     with connection.cursor() as cursor:
-        key = "BIGSERIAL" if connection.vendor == "postgresql" else "INTEGER"
-        cursor.execute(f"CREATE TABLE bench_floor (id {key} PRIMARY KEY, kind TEXT, target TEXT, body TEXT)")
+        cursor.execute(floor_table(connection.vendor))
     from capture_models.models import KINDS, Floor, Plain
 
     kinds = {"plain": Plain, "floor": Floor, **KINDS}
@@ -276,11 +281,11 @@ def main() -> None:
             )
             run(options)
             return
-        on_postgres(options)
+        on_postgres(options, run)
 
 
-def on_postgres(options: argparse.Namespace) -> None:
-    """In a database of its own, which is dropped."""
+def on_postgres(options: argparse.Namespace, run: Callable) -> None:
+    """Run in a database of its own, which is dropped."""
     from urllib.parse import urlsplit
 
     import psycopg

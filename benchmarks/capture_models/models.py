@@ -56,6 +56,8 @@ class Plain(Policy):
 class Floor(Policy):
     """One plain INSERT beside each write, in its transaction."""
 
+    labels = models.ManyToManyField(Label, related_name="+")
+
 
 class Exact(Policy):
     """The values before are read under a lock."""

@@ -1,8 +1,10 @@
 """What a call asks of the database: its statements, the tables they scan, and how much they visit."""
 
 import json
+import re
 from collections import Counter
 from contextlib import closing
+from itertools import pairwise
 
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -13,11 +15,20 @@ TABLES = [model._meta.db_table for model in (AuditEvent, LogEntry, OutboxEntry, 
 NAMES = {*TABLES, "l", "e", "s"}  # and as the statement that reads the log calls them
 
 
+_FIRST_WORDS = re.compile(r"(?:^\s*|; )([A-Z]+)\b")
+
+
 def statements(call):
-    """The first word of each statement, those that begin and end a transaction included."""
+    """The first word of each statement, those that begin and end a transaction included.
+
+    Django notes a BEGIN and a COMMIT of its own, even where they were sent with another statement: they are told once.
+    """
     with CaptureQueriesContext(connection) as queries:
         call()
-    return [query["sql"].split()[0] for query in queries]
+    words = [word for query in queries for word in _FIRST_WORDS.findall(query["sql"])]
+    return [
+        word for last, word in pairwise([None, *words]) if last != word or word not in ("BEGIN", "COMMIT")
+    ]
 
 
 def scans(call):

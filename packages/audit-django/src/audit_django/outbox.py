@@ -13,6 +13,7 @@ from django.db.models.constants import OnConflict
 
 from audit_core.event import RecordedEvent
 from audit_core.outbox import Waiting
+from audit_django.capture.round_trips import Statement, execute
 from audit_django.models import AuditEvent, OutboxEntry
 from audit_django.search_words import search_words
 
@@ -25,11 +26,18 @@ class DjangoOutbox:
     def __init__(self, using: str = "default") -> None:
         self.using = using
 
-    def append(self, events: Sequence[RecordedEvent]) -> None:
-        """Write these events and their outbox rows with the transaction that is open on this alias."""
+    def append(self, events: Sequence[RecordedEvent], *, commit: bool = False) -> None:
+        """Write these events and their outbox rows with the transaction that is open on this alias.
+
+        ``commit``: its COMMIT comes next, and may go to the server in the same message.
+        """
         connection = connections[self.using]
-        insert_events(connection, events)
-        insert(connection, OutboxEntry, [(recorded.id, recorded.leaf_hash) for recorded in events])
+        rows = [(recorded.id, recorded.leaf_hash) for recorded in events]
+        statements = [
+            *inserts(connection, AuditEvent, [_event_row(recorded) for recorded in events]),
+            *inserts(connection, OutboxEntry, rows),
+        ]
+        execute(connection, statements, commit=commit)
 
     def waiting(self) -> Waiting:
         """What has been committed and has no seq yet."""
@@ -56,7 +64,17 @@ def insert(
     rows: Sequence[Sequence[Any]],
     on_conflict: OnConflict | None = None,
 ) -> None:
-    """INSERT these rows, each with a value for every field but the automatic key, in one statement.
+    """Execute :func:`inserts`."""
+    execute(connection, inserts(connection, model, rows, on_conflict), commit=False)
+
+
+def inserts(
+    connection: BaseDatabaseWrapper,
+    model: type[models.Model],
+    rows: Sequence[Sequence[Any]],
+    on_conflict: OnConflict | None = None,
+) -> list[Statement]:
+    """The INSERT of these rows, each with a value for every field but the automatic key, as one statement.
 
     ``on_conflict`` says what becomes of rows whose unique key is there already: the new ones are left out, or replace the old.
 
@@ -67,23 +85,27 @@ def insert(
     sql, suffix, fields, batch_size = _statement(connection, model, on_conflict)
     # A text is what the database is given for every field of ours that is not one of these.
     others = [
-        n for n, field in enumerate(fields) if not isinstance(field, models.CharField | models.TextField)
+        (n, field)
+        for n, field in enumerate(fields)
+        if not isinstance(field, models.CharField | models.TextField)
     ]
     prepared = [list(row) for row in rows]
     for row in prepared:
-        for n in others:
-            row[n] = fields[n].get_db_prep_save(row[n], connection)
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql" and len(rows) >= ARRAYS_FROM_ROWS:
-            arrays = ", ".join(f"%s::{field.db_type(connection)}[]" for field in fields)
-            columns = [list(column) for column in zip(*prepared, strict=True)]
-            cursor.execute(f"{sql}SELECT * FROM unnest({arrays}){suffix}", columns)  # noqa: S608
-            return
-        row_sql = f"({', '.join(['%s'] * len(fields))})"
-        for start in range(0, len(rows), batch_size):
-            batch = prepared[start : start + batch_size]
-            values = ", ".join([row_sql] * len(batch))
-            cursor.execute(f"{sql}VALUES {values}{suffix}", [value for row in batch for value in row])
+        for n, field in others:
+            row[n] = field.get_db_prep_value(row[n], connection, prepared=True)
+    if connection.vendor == "postgresql" and len(rows) >= ARRAYS_FROM_ROWS:
+        arrays = ", ".join(f"%s::{field.db_type(connection)}[]" for field in fields)
+        columns = [list(column) for column in zip(*prepared, strict=True)]
+        return [(f"{sql}SELECT * FROM unnest({arrays}){suffix}", columns)]  # noqa: S608
+    row_sql = f"({', '.join(['%s'] * len(fields))})"
+    batches = [prepared[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    return [
+        (
+            f"{sql}VALUES {', '.join([row_sql] * len(batch))}{suffix}",
+            [value for row in batch for value in row],
+        )
+        for batch in batches
+    ]
 
 
 _Statement = tuple[str, str, list["models.Field[Any, Any]"]]

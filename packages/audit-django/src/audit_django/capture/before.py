@@ -10,7 +10,8 @@ from django.db import connections
 from django.db.models import Model, QuerySet
 
 from audit_core.diff import FIELD
-from audit_django.capture.transactions import take_write_lock
+from audit_django.capture.select_row import select_row
+from audit_django.capture.transactions import TransactionState, take_write_lock
 from audit_django.fields import FieldSpec
 from audit_django.labels import BATCH
 
@@ -27,44 +28,64 @@ class Row:
     whole: Model | None = field(default=None, repr=False)
 
 
+class Reading:
+    """A row that is asked for. ``row`` is there when the write that comes next is made; ``None``: there is none."""
+
+    row: Row | None = None
+
+
 def read(
+    state: TransactionState,
     model: type[Model],
     pk: Any,
     specs: Sequence[FieldSpec],
-    using: str,
     instance: Model,
     partial: bool = False,
-) -> Row | None:
-    """The row of this primary key, locked until the transaction ends; ``None`` when there is none. One SELECT.
+) -> Reading:
+    """Ask for the row of this primary key, and lock it until the transaction ends. One SELECT, sent with the next statement.
 
     Relations whose object ``instance`` holds are joined: they are the ones that may have been set to another object, and the
     old one's label is needed then. All columns are read for an instance that lacks some, because its label may need them.
     Custom managers are not asked, so what they hide is found.
     """
+    connection = state.connection
+    using = connection.alias
     take_write_lock(using, model)
-    rows: QuerySet[Any] = QuerySet(model=model, using=using).filter(pk=pk)
-    # The lock that the UPDATE itself takes: a stronger one would make inserts that refer to this row wait.
+    reading = Reading()
+    names = tuple(spec.attname for spec in specs)
+    if joins := _joins(specs, using, instance):
+        reading.row = _with_related(model, pk, names, joins, using)
+        return reading
+    is_whole = partial or bool(instance.get_deferred_fields())
+    columns = tuple(field.attname for field in model._meta.concrete_fields) if is_whole else names
+    select = select_row(model, columns, pk, connection)
+
+    def answer(rows: list[Any]) -> None:
+        for row in rows:
+            held = dict(zip(columns, select.values(row, connection), strict=True))
+            whole = model.from_db(using, columns, list(held.values())) if is_whole else None
+            reading.row = Row({name: held[name] for name in names}, whole=whole)
+
+    state.prelude.read(select.statement(pk, connection), answer)
+    return reading
+
+
+def _with_related(
+    model: type[Model], pk: Any, names: Sequence[str], joins: Sequence[str], using: str
+) -> Row | None:
     features = connections[using].features
     no_key = features.has_select_for_no_key_update
-    joins = _joins(specs, using, instance)
-    if joins or partial or instance.get_deferred_fields():
-        of = ("self", *_parent_links(model)) if joins and features.has_select_for_update_of else ()
-        locked = rows.order_by().select_for_update(of=of, no_key=no_key)
-        row = next(iter(locked.select_related(*joins or (None,))[:1]), None)
-        if (
-            row is None and joins
-        ):  # or the object that a relation refers to is not there: then the join finds nothing
-            joins = []
-            row = next(iter(rows.order_by().select_for_update(no_key=no_key)[:1]), None)
-        if row is None:
-            return None
-        values = {spec.attname: row.__dict__.get(spec.attname) for spec in specs}
-        return Row(values, {name: getattr(row, name) for name in joins}, row)
-    names = [spec.attname for spec in specs]
-    found = rows.order_by().select_for_update(no_key=no_key).values_list("pk", *names)[:1]
-    for _, *values in found:
-        return Row(dict(zip(names, values, strict=True)))
-    return None
+    rows: QuerySet[Any] = QuerySet(model=model, using=using).filter(pk=pk).order_by()
+    of = ("self", *_parent_links(model)) if features.has_select_for_update_of else ()
+    row = rows.select_for_update(of=of, no_key=no_key).select_related(*joins)[:1]
+    found = next(iter(row), None)
+    if found is None:  # or the object that a relation refers to is not there: then the join finds nothing
+        joins = ()
+        found = next(iter(rows.select_for_update(no_key=no_key)[:1]), None)
+    if found is None:
+        return None
+    values = {name: found.__dict__.get(name) for name in names}
+    return Row(values, {name: getattr(found, name) for name in joins}, found)
 
 
 def reread(model: type[Model], pk: Any, specs: Sequence[FieldSpec], using: str) -> Mapping[str, Any]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from django.db import connections
 from django.db.models import Model
@@ -17,6 +20,14 @@ from audit_django.fields import FieldSpec
 from audit_django.labels import Labels
 
 _SCALARS = frozenset({str, int, float, bool, bytes})
+_VALUES = _SCALARS | {
+    Decimal,
+    UUID,
+    date,
+    datetime,
+    time,
+    timedelta,
+}  # in fields of Django's own: equal are the same
 
 
 def created(
@@ -49,7 +60,9 @@ def updated(
     vendor = connections[using].vendor
     for spec in specs:
         old, new = before.values[spec.attname], after[spec.attname]
-        if type(old) is type(new) and (old is None or (type(old) in _SCALARS and old == new)):
+        if type(old) is type(new) and (
+            old is None or (type(old) in (_SCALARS if spec.reread else _VALUES) and old == new)
+        ):
             continue
         plain_old, plain_new = spec.plain(old), spec.plain_written(new, vendor)
         if not _same(plain_old, plain_new):

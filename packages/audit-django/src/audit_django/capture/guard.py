@@ -17,6 +17,7 @@ from django.db.utils import OperationalError, ProgrammingError
 
 from audit_core.errors import AuditError
 from audit_core.event import Category, RecordedEvent
+from audit_django.capture import round_trips
 
 logger = logging.getLogger("audit.capture")
 
@@ -30,18 +31,23 @@ class EventNotWritten(AuditError, DatabaseError):
 
 @contextmanager
 def writing(alias: str) -> Generator[None]:
-    """Turn the database's refusal of our INSERT into an error that says what it means."""
+    """Turn the database's refusal of our INSERT into an error that says what it means.
+
+    What a COMMIT that was sent along is refused for passes as it is: a constraint that is checked last is not about the event.
+    """
     try:
         yield
-    except (OperationalError, ProgrammingError) as error:
-        raise EventNotWritten(
-            f"The audit event could not be written to database {alias!r}, so the change was not saved either: {error}. "
-            f"If the audit tables are missing, run `manage.py migrate audit_django --database {alias}`."
-        ) from error
     except DatabaseError as error:
-        raise EventNotWritten(
-            f"The audit event could not be written to database {alias!r}, so the change was not saved either: {error}"
-        ) from error
+        if round_trips.is_over(connections[alias]):
+            raise
+        raise _not_written(alias, error) from error
+
+
+def _not_written(alias: str, error: DatabaseError) -> EventNotWritten:
+    text = f"The audit event could not be written to database {alias!r}, so the change was not saved either: {error}"
+    if isinstance(error, OperationalError | ProgrammingError):
+        text += f". If the audit tables are missing, run `manage.py migrate audit_django --database {alias}`."
+    return EventNotWritten(text)
 
 
 @contextmanager

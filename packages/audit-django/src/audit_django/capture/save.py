@@ -17,7 +17,7 @@ from django.db.models import Model
 from audit_django import registry
 from audit_django.capture import before as database
 from audit_django.capture import changes, guard, loaded, m2m
-from audit_django.capture.before import Row
+from audit_django.capture.before import Reading, Row
 from audit_django.capture.push import push
 from audit_django.capture.transactions import TransactionState, joined
 from audit_django.fields import FieldSpec, Tracked
@@ -51,11 +51,11 @@ def save_parents(
                 setattr(self, link.attname, getattr(self, parent._meta.pk.attname))
     if tracked is None or not specs or not self._is_pk_set(cls._meta):  # type: ignore[attr-defined]
         return _save_parents(self, cls, using, update_fields, *args, **kwargs)
-    with joined(using):  # save_base has begun a transaction
-        row = database.read(
-            tracked.model, tracked.key_of(self), specs, using, self, update_fields is not None
+    with joined(using) as state:  # save_base has begun a transaction
+        reading = database.read(
+            state, tracked.model, tracked.key_of(self), specs, self, update_fields is not None
         )
-    setattr(self._state, _BEFORE, row)
+    setattr(self._state, _BEFORE, reading)
     try:
         return _save_parents(self, cls, using, update_fields, *args, **kwargs)
     except BaseException:
@@ -80,7 +80,7 @@ def save_table(
 
     if cls is not self._meta.concrete_model:
         return write()  # a parent's table: the event is the child's
-    row = self._state.__dict__.pop(_BEFORE, None)
+    reading: Reading | None = self._state.__dict__.pop(_BEFORE, None)
     tracked = registry.tracked(type(self))
     is_link = cls is not None and m2m.has_own_through(cls)
     if cls is None or (tracked is None and not is_link):
@@ -95,7 +95,8 @@ def save_table(
             if not is_update:
                 m2m.record_links(state, cls, [self], using)
         return is_update
-    may_exist = row is None and _may_exist(self, cls, raw, force_insert, force_update)
+    may_exist = reading is None and _may_exist(self, cls, raw, force_insert, force_update)
+    row: Row | None = None
     if may_exist and tracked.before == "instance":
         row = loaded.read(self, tracked, specs, using, partial=update_fields is not None)
         if row is not None and _changes_nothing(tracked, specs, self, row, using):
@@ -107,10 +108,12 @@ def save_table(
             row = None
     with joined(using) as state:
         if row is None and may_exist:
-            row = database.read(
-                tracked.model, tracked.key_of(self), specs, using, self, update_fields is not None
+            reading = database.read(
+                state, tracked.model, tracked.key_of(self), specs, self, update_fields is not None
             )
-        is_update = write()
+        is_update = state.prelude.sent_with(write)
+        if reading is not None:
+            row = reading.row
         if is_link and not is_update:
             m2m.record_links(state, cls, [self], using)
         with guard.recording(using, tracked.type, required=tracked.required):

@@ -20,6 +20,7 @@ from audit_core.event import RecordedEvent
 from audit_core.plugins.manager import get_plugin_manager
 from audit_django.capture import guard
 from audit_django.capture.pending import Pending
+from audit_django.capture.round_trips import Prelude
 from audit_django.models.event import TABLE_PREFIX
 from audit_django.outbox import DjangoOutbox
 
@@ -35,6 +36,7 @@ class TransactionState:
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
         self.pending = Pending()
+        self.prelude = Prelude(connection)
         self._committed: list[RecordedEvent] | None = (
             None  # until autocommit is back and who wants to know is told
         )
@@ -51,25 +53,31 @@ class TransactionState:
             self.connection.execute_wrappers.insert(0, self._flush_before_read)
             self._wrapped = True
 
-    def flush(self) -> None:
-        """Write what is held, in one INSERT a table. Raises :class:`~audit_django.capture.guard.EventNotWritten`."""
+    def flush(self, *, commit: bool = False) -> None:
+        """Write what is held, in one INSERT a table. Raises :class:`~audit_django.capture.guard.EventNotWritten`.
+
+        ``commit``: the COMMIT comes next, and may have been sent along.
+        """
         if not self.pending or self._flushing:
             return
         self._flushing = True
         try:
             required = [entry.recorded for entry in self.pending.entries() if entry.required]
             best_effort = [entry.recorded for entry in self.pending.entries() if not entry.required]
-            self._write(required, best_effort)
+            self._write(required, best_effort, commit=commit)
             self.pending.flushed(keep=get_plugin_manager().wants_recorded_events)
         finally:
             self._flushing = False
 
-    def _write(self, required: list[RecordedEvent], best_effort: list[RecordedEvent]) -> None:
+    def _write(
+        self, required: list[RecordedEvent], best_effort: list[RecordedEvent], *, commit: bool
+    ) -> None:
         alias = self.connection.alias
         outbox = DjangoOutbox(alias)
         if required:
+            is_last = not best_effort and not guard.losses(alias)
             with guard.writing(alias):
-                outbox.append(required)
+                outbox.append(required, commit=commit and is_last)
         best_effort = [*best_effort, *guard.losses_to_record(alias)]
         if best_effort:
             try:
@@ -96,7 +104,7 @@ class TransactionState:
             self.over()
             return
         try:
-            self.flush()
+            self.flush(commit=True)
         except BaseException as error:
             if not isinstance(error, DatabaseError):  # for which alone Atomic.__exit__ rolls back by itself
                 self.connection.rollback()
@@ -107,6 +115,7 @@ class TransactionState:
     def over(self) -> None:
         """The transaction ended, one way or the other."""
         self.pending.clear()
+        self.prelude.drop()
         self.holds_write_lock = False
         self._process = os.getpid()
         if self._wrapped:
@@ -156,6 +165,7 @@ def joined(using: str) -> Generator[TransactionState]:
     else:
         with _begin(connection), transaction.atomic(using=using):
             state.holds_write_lock = True
+            state.prelude.begin()
             yield state
 
 

@@ -1,0 +1,154 @@
+"""Statements that share a round trip to the server.
+
+A write in autocommit needs a BEGIN and the row as it was before it, and an event and a COMMIT after it. PostgreSQL takes
+several of them in one simple query, which psycopg 3 sends where it binds on the client's side, as it does in Django unless told
+otherwise. Elsewhere (bound on the server's side, a pipeline, psycopg 2, other databases) they go one by one, and nothing else
+is different.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+Statement = tuple[str, Sequence[Any]]
+"""SQL with its parameters."""
+
+
+@lru_cache(maxsize=1)
+def _client_cursor() -> type | None:
+    """psycopg 3's cursor that binds on the client's side; ``None`` when Django uses another driver."""
+    try:
+        from django.db.backends.postgresql.psycopg_any import is_psycopg3
+    except ImportError:  # neither of them is installed
+        return None
+    if not is_psycopg3:
+        return None
+    import psycopg
+
+    return psycopg.ClientCursor
+
+
+def can_share(connection: BaseDatabaseWrapper) -> bool:
+    """Whether one message to this server may hold several statements."""
+    if connection.vendor != "postgresql" or connection.features.uses_server_side_binding:  # type: ignore[attr-defined]
+        return False
+    driver: Any = connection.connection
+    return _client_cursor() is not None and driver is not None and driver._pipeline is None
+
+
+def in_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Whether PostgreSQL has a transaction open, or one that failed. No query: the server says it with every answer."""
+    driver: Any = connection.connection
+    return bool(driver.pgconn.transaction_status)
+
+
+def is_over(connection: BaseDatabaseWrapper) -> bool:
+    """After an error: whether it was the COMMIT sent along that failed, so that no transaction is left to roll back."""
+    return can_share(connection) and not in_transaction(connection)
+
+
+def execute(connection: BaseDatabaseWrapper, statements: Sequence[Statement], *, commit: bool) -> None:
+    """Execute these statements, and the COMMIT of the open transaction with them where that saves a round trip.
+
+    The driver sees by itself whether it was: in no transaction, its ``commit()`` does nothing.
+    """
+    with connection.cursor() as cursor:
+        if can_share(connection):
+            text = "; ".join(sql for sql, _ in statements)
+            values = [value for _, params in statements for value in params]
+            cursor.execute(f"{text}; COMMIT" if commit else text, values)
+        else:
+            for sql, params in statements:
+                cursor.execute(sql, params)
+
+
+class Prelude:
+    """What goes to the server in front of the next statement on a connection: a BEGIN, and reads that nobody waits for yet."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self._connection = connection
+        self._begins = False
+        self._reads: list[tuple[Statement, Callable[[list[Any]], None]]] = []
+
+    def begin(self) -> None:
+        """Django has begun a transaction, for which the driver would send a BEGIN before the first statement."""
+        if can_share(self._connection):
+            self._begins = True
+            self._wait()
+
+    def read(self, statement: Statement, answer: Callable[[list[Any]], None]) -> None:
+        """Read, at the latest with the next statement, and give ``answer`` the rows as the driver made them."""
+        if can_share(self._connection):
+            self._reads.append((statement, answer))
+            self._wait()
+        else:
+            self._read_now(statement, answer)
+
+    def sent_with(self, write: Callable[[], Any]) -> Any:
+        """What ``write`` returns, whose first statement takes the reads along."""
+        try:
+            result = write()
+        except BaseException:
+            self._reads = []
+            raise
+        self.send()
+        return result
+
+    def send(self) -> None:
+        """Read what no statement has taken along."""
+        reads, self._reads = self._reads, []
+        for statement, answer in reads:
+            self._read_now(statement, answer)
+
+    def drop(self) -> None:
+        """The transaction, or the write that this was for, is over."""
+        self._begins = False
+        self._reads = []
+        if self._take_along in self._connection.execute_wrappers:
+            self._connection.execute_wrappers.remove(self._take_along)
+
+    def _wait(self) -> None:
+        if self._take_along not in self._connection.execute_wrappers:
+            # At the end: what others have put around statements sees their own and not ours.
+            self._connection.execute_wrappers.append(self._take_along)
+
+    def _read_now(self, statement: Statement, answer: Callable[[list[Any]], None]) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.execute(*statement)
+            answer(cursor.fetchall())
+
+    def _take_along(self, execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+        cursor = context["cursor"].cursor
+        if many or not isinstance(sql, str) or not _binds_on_client(cursor):
+            self.send()
+            return execute(sql, params, many, context)
+        begins, reads = self._begins and self._take_begin(), self._reads
+        self.drop()
+        before = ["BEGIN"] * begins + [cursor.mogrify(*statement) for statement, _ in reads]
+        if params is not None:
+            before = [text.replace("%", "%%") for text in before]
+        result = execute("; ".join([*before, sql]), params, many, context)
+        if begins:
+            cursor.nextset()
+        for _, answer in reads:
+            answer(cursor.fetchall())
+            cursor.nextset()
+        return result
+
+    def _take_begin(self) -> bool:
+        """Whether the BEGIN is ours to send: the driver's own would wait for its answer."""
+        driver: Any = self._connection.connection
+        options = (driver.isolation_level, driver.read_only, driver.deferrable)
+        if in_transaction(self._connection) or any(option is not None for option in options):
+            return False
+        driver.autocommit = True  # Django sets it in a moment anyway, when the transaction is over
+        return True
+
+
+def _binds_on_client(cursor: Any) -> bool:
+    expected = _client_cursor()
+    return expected is not None and isinstance(cursor, expected)

@@ -1,0 +1,235 @@
+"""What a write costs in messages to PostgreSQL, and that nothing but their number is different."""
+
+import os
+import re
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from django.db import IntegrityError, connection, connections, models, transaction
+from django.db.backends.postgresql.psycopg_any import IsolationLevel
+from testapp.models import Claim, Customer, Policy, Tag
+
+from audit_django import record
+from audit_django.capture.transactions import joined, state_of
+from audit_django.models import AuditEvent, OutboxEntry
+from audit_django.testing import captured_events
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases=["default", "other"]),
+    pytest.mark.skipif(
+        connection.vendor != "postgresql", reason="needs PostgreSQL: AUDIT_TEST_DATABASE=postgres"
+    ),
+]
+
+
+def messages(call, tmp_path):
+    """The messages that libpq sends during ``call``: each is a round trip."""
+    connection.ensure_connection()
+    driver = connection.connection.pgconn
+    trace = os.open(tmp_path / "trace", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    try:
+        driver.trace(trace)
+        try:
+            call()
+        finally:
+            driver.untrace()
+    finally:
+        os.close(trace)
+    lines = (tmp_path / "trace").read_text().splitlines()
+    sent = [line.split("\t") for line in lines if "\tF\t" in line]
+    return [" ".join(re.findall(r'(?:"|; )([A-Z]+)\b', fields[-1])) for fields in sent if "Query" in fields]
+
+
+@contextmanager
+def options(**values):
+    """The connection with other OPTIONS, opened anew."""
+    before = dict(connection.settings_dict["OPTIONS"])
+
+    def reopen():
+        connection.close()
+        connection.features.__dict__.pop("uses_server_side_binding", None)
+        connection.connect()
+
+    connection.settings_dict["OPTIONS"].update(values)
+    try:
+        reopen()
+        yield
+    finally:
+        connection.close()
+        connection.close_pool()
+        connection.settings_dict["OPTIONS"].clear()
+        connection.settings_dict["OPTIONS"].update(before)
+        reopen()
+
+
+def test_a_write_in_autocommit_is_two_messages(tmp_path):
+    tag = Tag(name="x")
+    assert messages(tag.save, tmp_path) == ["BEGIN INSERT", "INSERT INSERT COMMIT"]
+    tag.name = "y"
+    assert messages(tag.save, tmp_path) == ["BEGIN SELECT UPDATE", "INSERT INSERT COMMIT"]
+    assert messages(tag.save, tmp_path) == ["BEGIN SELECT UPDATE", "COMMIT"]  # nothing has changed
+    assert messages(lambda: record("approved", tag), tmp_path) == ["BEGIN INSERT INSERT COMMIT"]
+    assert AuditEvent.objects.count() == OutboxEntry.objects.count() == 3
+
+
+def test_in_a_transaction_the_row_before_and_the_commit_cost_no_message(tmp_path):
+    tags = [Tag.objects.create(name=str(n)) for n in range(3)]
+
+    def save_all():
+        with transaction.atomic():
+            for tag in tags:
+                tag.name += "!"
+                tag.save()
+
+    assert messages(save_all, tmp_path) == ["BEGIN", *["SELECT UPDATE"] * 3, "INSERT INSERT COMMIT"]
+
+
+@pytest.mark.parametrize("mode", ["server_side_binding", "pool", "isolation_level"])
+def test_other_ways_to_connect_record_the_same(mode, tmp_path):
+    value = {"isolation_level": IsolationLevel.SERIALIZABLE}.get(mode, True)
+    if mode == "pool":
+        pytest.importorskip("psycopg_pool")
+    with options(**{mode: value}), captured_events() as events:
+        tag = Tag.objects.create(name="x")
+        Tag.objects.filter(pk=tag.pk).update(name="other")
+        tag.name = "y"
+        sent = messages(tag.save, tmp_path)
+        level = connection.isolation_level
+    assert (events.one("create").diff["name"].before, events.one("create").diff["name"].after) == (None, "x")
+    changed = [(event.diff["name"].before, event.diff["name"].after) for event in events[1:]]
+    assert changed == [("x", "other"), ("other", "y")]
+    if mode == "isolation_level":
+        assert level == IsolationLevel.SERIALIZABLE
+        assert sent[0] == "BEGIN"  # with its level, which is the driver's to say
+    if mode == "pool":
+        assert sent == ["BEGIN SELECT UPDATE", "INSERT INSERT COMMIT"]
+
+
+def test_a_constraint_that_is_checked_last_is_told_as_what_it_is():
+    """The COMMIT went along with the events, and it is the COMMIT that fails."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"ALTER TABLE {Tag._meta.db_table} ADD CONSTRAINT late UNIQUE (name) DEFERRABLE INITIALLY DEFERRED"
+        )
+    try:
+        Tag.objects.create(name="x")
+        with pytest.raises(IntegrityError, match="late"):
+            Tag.objects.create(name="x")
+        with pytest.raises(IntegrityError, match="late"), transaction.atomic():
+            Tag.objects.create(name="z")
+            Tag.objects.create(name="x")
+        assert Tag.objects.get().name == "x"  # and the connection can be used
+        assert AuditEvent.objects.count() == OutboxEntry.objects.count() == 1
+        Tag.objects.create(name="y")
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {Tag._meta.db_table} DROP CONSTRAINT late")
+
+
+def test_a_refused_write_takes_its_begin_along(tmp_path):
+    customer = Customer.objects.create(name="Jane")
+    claim = Claim(pk=1)  # has no policy, which may not be
+    with pytest.raises(IntegrityError):
+        claim.save(force_insert=True)
+    driver = connection.connection
+    assert not driver.pgconn.transaction_status
+    customer.name = "John"
+    assert messages(customer.save, tmp_path)[0] == "BEGIN SELECT UPDATE"
+
+
+class Stumbles(models.CharField):
+    """A field that fails before a statement is made."""
+
+    def pre_save(self, instance, add):
+        raise RuntimeError("no")
+
+
+def test_a_write_that_fails_before_its_statement_leaves_nothing_behind():
+    policy = Policy.objects.create(number="P-1", customer=Customer.objects.create(name="Jane"))
+    field = Policy._meta.get_field("notes")
+    before, field.__class__ = field.__class__, Stumbles
+    try:
+        with transaction.atomic():
+            with pytest.raises(RuntimeError):
+                policy.save()
+            assert not connection.execute_wrappers
+    finally:
+        field.__class__ = before
+    assert AuditEvent.objects.count() == 2
+
+
+def test_others_see_their_statements_as_they_wrote_them():
+    seen = []
+
+    def watch(execute, sql, params, many, context):
+        seen.append(sql)
+        return execute(sql, params, many, context)
+
+    tag = Tag.objects.create(name="x")
+    with connection.execute_wrapper(watch):
+        tag.save()
+    assert [sql.split()[0] for sql in seen] == ["UPDATE"]
+
+
+@pytest.mark.parametrize(
+    ("sql", "params", "expected"),
+    [
+        ("SELECT '50%'", None, "50%"),
+        ("SELECT '50%%' || %s", ["!"], "50%!"),
+        ("SELECT %(name)s::text", {"name": "50%"}, "50%"),
+        (psycopg.sql.SQL("SELECT '50%'"), None, "50%"),
+    ],
+)
+def test_any_statement_may_take_a_read_along(sql, params, expected):
+    rows = []
+    with transaction.atomic():
+        prelude = state_of(connection).prelude
+        prelude.read(("SELECT %s, '5%%'", ["a%b"]), rows.extend)
+        with connection.cursor() as cursor:
+            cursor.execute(sql, params)
+            assert cursor.fetchall() == [(expected,)]
+    assert rows == [("a%b", "5%")]
+
+
+def test_many_statements_and_cursors_on_the_server_take_nothing_along():
+    Tag.objects.create(name="x")
+    rows = []
+    with transaction.atomic():
+        prelude = state_of(connection).prelude
+        prelude.read(("SELECT 1", []), rows.extend)
+        assert [tag.name for tag in Tag.objects.iterator()] == ["x"]
+        assert rows == [(1,)]
+        prelude.read(("SELECT 2", []), rows.extend)
+        with connection.cursor() as cursor:
+            cursor.executemany(f"UPDATE {Tag._meta.db_table} SET name = %s", [["y"], ["z"]])
+    assert rows == [(1,), (2,)]
+
+
+def test_a_pipeline_of_the_users_is_left_alone():
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        with connection.connection.pipeline():
+            tag = Tag.objects.create(name="x")
+    assert AuditEvent.objects.get().target_id == str(tag.pk)
+
+
+def test_a_lost_connection_is_no_failed_commit():
+    with pytest.raises(Exception, match="closed|terminat|lost"):  # noqa: SIM117
+        with transaction.atomic():
+            Tag.objects.create(name="x")
+            with connections["other"].cursor() as cursor:
+                pid = connection.connection.info.backend_pid
+                cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+    connection.close()
+    assert not Tag.objects.exists()
+    assert not AuditEvent.objects.exists()
+
+
+def test_the_first_statement_of_a_block_of_ours_begins_it(tmp_path):
+    def work():
+        with joined("default"), connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            cursor.execute("SAVEPOINT a")
+
+    assert messages(work, tmp_path) == ["BEGIN SELECT", "SAVEPOINT", "COMMIT"]
