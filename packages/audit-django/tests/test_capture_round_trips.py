@@ -6,11 +6,13 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
-from django.db import IntegrityError, connection, connections, models, transaction
+from django.db import DatabaseError, IntegrityError, connection, connections, models, transaction
 from django.db.backends.postgresql.psycopg_any import IsolationLevel
-from testapp.models import Claim, Customer, Policy, Tag
+from testapp.models import Claim, Customer, Document, Policy, Tag
 
-from audit_django import record
+from audit_django import record, register, registry
+from audit_django.capture import transactions
+from audit_django.capture.guard import EventNotWritten
 from audit_django.capture.transactions import joined, state_of
 from audit_django.models import AuditEvent, OutboxEntry
 from audit_django.testing import captured_events
@@ -38,7 +40,7 @@ def messages(call, tmp_path):
         os.close(trace)
     lines = (tmp_path / "trace").read_text().splitlines()
     sent = [line.split("\t") for line in lines if "\tF\t" in line]
-    return [" ".join(re.findall(r'(?:"|; )([A-Z]+)\b', fields[-1])) for fields in sent if "Query" in fields]
+    return [" ".join(re.findall(r'(?:^ ?"|; )([A-Z]+)\b', fields[-1])) for fields in sent if "Query" in fields]
 
 
 @contextmanager
@@ -233,3 +235,124 @@ def test_the_first_statement_of_a_block_of_ours_begins_it(tmp_path):
             cursor.execute("SAVEPOINT a")
 
     assert messages(work, tmp_path) == ["BEGIN SELECT", "SAVEPOINT", "COMMIT"]
+
+
+@pytest.fixture
+def loaded_tag():
+    """A tag that is audited with ``before="instance"``."""
+    before = dict(registry._registered)
+    register(Tag, before="instance")
+    made = Tag.objects.create(name="x")
+    AuditEvent.objects.all().delete()
+    OutboxEntry.objects.all().delete()
+    yield Tag.objects.get(pk=made.pk)
+    registry._registered.update(before)
+    registry.forget()
+
+
+@contextmanager
+def ddl(do, undo):
+    """Something that the table of tags has during a block."""
+    with connection.cursor() as cursor:
+        cursor.execute(do)
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(undo)
+
+
+def recorded():
+    found = [row.event for row in AuditEvent.objects.order_by("number")]
+    assert OutboxEntry.objects.count() == len(found)
+    return [(e.action, {n: (c.before, c.after) for n, c in e.diff.items()}) for e in found]
+
+
+def test_an_event_that_is_known_before_its_row_is_written_is_part_of_the_statement(loaded_tag, tmp_path):
+    told = []
+    transactions.after_commit.append(listener := lambda alias, events: told.append(alias))
+    try:
+        loaded_tag.name = "y"
+        assert messages(loaded_tag.save, tmp_path) == ["WITH"]
+    finally:
+        transactions.after_commit.remove(listener)
+    assert Tag.objects.get().name == "y"
+    assert recorded() == [("update", {"name": ("x", "y")})]
+    assert told == ["default"]
+    loaded_tag.name = "z"
+    assert messages(loaded_tag.save, tmp_path) == ["WITH"]
+    assert recorded()[1:] == [("update", {"name": ("y", "z")})]
+
+
+def test_so_is_that_of_a_new_row_whose_key_is_known(tmp_path):
+    customer = Customer.objects.create(name="Jane")
+    claim = Claim.objects.create(policy=Policy.objects.create(number="P-1", customer=customer))
+    with captured_events() as events:
+        document = Document(claim=claim, title="Report")
+        assert messages(document.save, tmp_path) == ["WITH"]
+    assert events.one("create", document).diff["title"].after == "Report"
+    assert Document.objects.get() == document
+
+
+def test_a_row_that_is_gone_has_no_update(loaded_tag, tmp_path):
+    with connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM {Tag._meta.db_table}")
+    loaded_tag.name = "y"
+    with pytest.raises(DatabaseError, match="affect"):
+        loaded_tag.save(force_update=True)
+    assert recorded() == []
+    assert messages(loaded_tag.save, tmp_path) == ["WITH", "BEGIN INSERT", "INSERT INSERT COMMIT"]
+    [(action, diff)] = recorded()
+    assert (action, diff["name"]) == ("create", (None, "y"))
+
+
+def test_a_row_that_a_trigger_keeps_has_no_update(loaded_tag):
+    table = Tag._meta.db_table
+    function = "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
+    trigger = f"CREATE TRIGGER keep BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION keep()"
+    with ddl(f"{function}; {trigger}", "DROP FUNCTION keep CASCADE"):
+        loaded_tag.name = "y"
+        with pytest.raises(DatabaseError, match="affect"):
+            loaded_tag.save(update_fields=["name"])
+    assert recorded() == []
+
+
+def test_a_row_that_is_refused_has_no_event(loaded_tag):
+    with ddl(
+        f"ALTER TABLE {Tag._meta.db_table} ADD CONSTRAINT no_y CHECK (name <> 'y')",
+        f"ALTER TABLE {Tag._meta.db_table} DROP CONSTRAINT no_y",
+    ):
+        loaded_tag.name = "y"
+        with pytest.raises(IntegrityError, match="no_y"):
+            loaded_tag.save()
+        assert recorded() == []
+        loaded_tag.name = "z"
+        loaded_tag.save()
+    assert recorded() == [("update", {"name": ("x", "z")})]
+
+
+def test_a_table_with_rules_is_written_as_ever(loaded_tag, tmp_path):
+    table = Tag._meta.db_table
+    with ddl(f"CREATE RULE tell AS ON UPDATE TO {table} DO ALSO NOTIFY tags", f"DROP RULE tell ON {table}"):
+        loaded_tag.name = "y"
+        assert messages(loaded_tag.save, tmp_path) == ["WITH", "BEGIN UPDATE", "INSERT INSERT COMMIT"]
+    assert recorded() == [("update", {"name": ("x", "y")})]
+
+
+def test_a_missing_table_of_ours_is_told_as_what_it_is(loaded_tag):
+    with ddl(
+        "ALTER TABLE audit_django_event RENAME TO elsewhere",
+        "ALTER TABLE elsewhere RENAME TO audit_django_event",
+    ):
+        loaded_tag.name = "y"
+        with pytest.raises(EventNotWritten, match="migrate audit_django"):
+            loaded_tag.save()
+        assert Tag.objects.get().name == "x"
+    assert recorded() == []
+
+
+def test_what_the_label_asks_for_comes_before_the_statement(loaded_tag, tmp_path, monkeypatch):
+    monkeypatch.setattr(Tag, "__str__", lambda self: f"{self.name} of {Tag.objects.count()}")
+    loaded_tag.name = "y"
+    assert messages(loaded_tag.save, tmp_path) == ["BEGIN SELECT", "WITH", "COMMIT"]
+    assert AuditEvent.objects.get().event.target.repr == "y of 1"

@@ -39,6 +39,17 @@ class DjangoOutbox:
         ]
         execute(connection, statements, commit=commit)
 
+    def beside(self, recorded: RecordedEvent) -> list[Statement]:
+        """The INSERTs of one event and its outbox row, up to their SELECT: their FROM says how often, once or not at all."""
+        connection = connections[self.using]
+        rows = ((AuditEvent, _event_row(recorded)), (OutboxEntry, (recorded.id, recorded.leaf_hash)))
+        statements: list[Statement] = []
+        for model, row in rows:
+            sql, _, fields, _ = _statement(connection, model, None)
+            [values] = _prepared(connection, fields, [row])
+            statements.append((f"{sql}SELECT {', '.join(['%s'] * len(values))}", values))
+        return statements
+
     def waiting(self) -> Waiting:
         """What has been committed and has no seq yet."""
         entries = OutboxEntry.objects.using(self.using)
@@ -83,16 +94,7 @@ def inserts(
     driver takes longer to find a thousand placeholders than the server to insert the rows.
     """
     sql, suffix, fields, batch_size = _statement(connection, model, on_conflict)
-    # A text is what the database is given for every field of ours that is not one of these.
-    others = [
-        (n, field)
-        for n, field in enumerate(fields)
-        if not isinstance(field, models.CharField | models.TextField)
-    ]
-    prepared = [list(row) for row in rows]
-    for row in prepared:
-        for n, field in others:
-            row[n] = field.get_db_prep_value(row[n], connection, prepared=True)
+    prepared = _prepared(connection, fields, rows)
     if connection.vendor == "postgresql" and len(rows) >= ARRAYS_FROM_ROWS:
         arrays = ", ".join(f"%s::{field.db_type(connection)}[]" for field in fields)
         columns = [list(column) for column in zip(*prepared, strict=True)]
@@ -106,6 +108,23 @@ def inserts(
         )
         for batch in batches
     ]
+
+
+def _prepared(
+    connection: BaseDatabaseWrapper, fields: Sequence[Any], rows: Sequence[Sequence[Any]]
+) -> list[list[Any]]:
+    """The rows as the driver is given them."""
+    # A text is what the database is given for every field of ours that is not one of these.
+    others = [
+        (n, field)
+        for n, field in enumerate(fields)
+        if not isinstance(field, models.CharField | models.TextField)
+    ]
+    prepared = [list(row) for row in rows]
+    for row in prepared:
+        for n, field in others:
+            row[n] = field.get_db_prep_value(row[n], connection, prepared=True)
+    return prepared
 
 
 _Statement = tuple[str, str, list["models.Field[Any, Any]"]]

@@ -29,12 +29,24 @@ def push(
     extra: Mapping[str, Any] | None = None,
 ) -> RecordedEvent:
     """Record a change of ``target``. ``instance``, where there is one, may add context of its own."""
-    recorder = get_recorder()
-    values = own() if (own := getattr(instance, "get_audit_context", None)) else None
-    with audit_context(**values) if values else nullcontext():
-        recorded = recorder.build(action, target=target, diff=diff, related=related, extra=extra)
+    recorded = built(action, target, diff, instance=instance, related=related, extra=extra)
     state.record(recorded, required=tracked.required)
     return recorded
+
+
+def built(
+    action: str,
+    target: Target,
+    diff: Mapping[str, Change],
+    *,
+    instance: Model | None,
+    related: Sequence[Target] = (),
+    extra: Mapping[str, Any] | None = None,
+) -> RecordedEvent:
+    """The event of a change, which belongs to no transaction yet."""
+    values = own() if (own := getattr(instance, "get_audit_context", None)) else None
+    with audit_context(**values) if values else nullcontext():
+        return get_recorder().build(action, target=target, diff=diff, related=related, extra=extra)
 
 
 def push_or_join(

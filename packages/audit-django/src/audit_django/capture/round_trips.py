@@ -9,9 +9,11 @@ is different.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from django.db import NotSupportedError, ProgrammingError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 Statement = tuple[str, Sequence[Any]]
@@ -66,13 +68,27 @@ def execute(connection: BaseDatabaseWrapper, statements: Sequence[Statement], *,
                 cursor.execute(sql, params)
 
 
+@dataclass(slots=True)
+class Companion:
+    """Rows to be inserted by the very statement that writes another row, in as many copies as it writes rows: one, or none.
+
+    That statement begins with ``start``. ``inserts`` is called when it is on its way, and gives each INSERT up to its SELECT,
+    with the values to select; nothing when there is nothing to insert. Then, or where a server cannot, ``written`` stays false.
+    """
+
+    start: str
+    inserts: Callable[[], Sequence[Statement]]
+    written: bool = False
+
+
 class Prelude:
-    """What goes to the server in front of the next statement on a connection: a BEGIN, and reads that nobody waits for yet."""
+    """What goes to the server with the next statement on a connection: a BEGIN, reads that nobody waits for yet, a companion."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
         self._begins = False
         self._reads: list[tuple[Statement, Callable[[list[Any]], None]]] = []
+        self._companion: Companion | None = None
 
     def begin(self) -> None:
         """Django has begun a transaction, for which the driver would send a BEGIN before the first statement."""
@@ -88,13 +104,19 @@ class Prelude:
         else:
             self._read_now(statement, answer)
 
-    def sent_with(self, write: Callable[[], Any]) -> Any:
-        """What ``write`` returns, whose first statement takes the reads along."""
+    def sent_with(self, write: Callable[[], Any], companion: Companion | None = None) -> Any:
+        """What ``write`` returns, whose first statement takes the reads along.
+
+        With a companion that statement can be the whole of a transaction of ours, and needs neither BEGIN nor COMMIT.
+        """
+        self._companion = companion
         try:
             result = write()
         except BaseException:
             self._reads = []
             raise
+        finally:
+            self._companion = None
         self.send()
         return result
 
@@ -126,6 +148,9 @@ class Prelude:
         if many or not isinstance(sql, str) or not _binds_on_client(cursor):
             self.send()
             return execute(sql, params, many, context)
+        companion = self._companion if self._begins and not self._reads else None
+        if companion is not None and sql.startswith(companion.start) and " RETURNING " not in sql:
+            return self._with_companion(companion, execute, sql, params, context)
         begins, reads = self._begins and self._take_begin(), self._reads
         self.drop()
         before = ["BEGIN"] * begins + [cursor.mogrify(*statement) for statement, _ in reads]
@@ -137,6 +162,32 @@ class Prelude:
         for _, answer in reads:
             answer(cursor.fetchall())
             cursor.nextset()
+        return result
+
+    def _with_companion(
+        self, companion: Companion, execute: Any, sql: str, params: Sequence[Any], context: Any
+    ) -> Any:
+        self._companion = None
+        inserts = companion.inserts()
+        if not inserts:
+            return self._take_along(execute, sql, params, False, context)
+        self.drop()
+        self._take_begin()
+        *others, last = (f"{insert} FROM written" for insert, _ in inserts)
+        parts = [f"{sql} RETURNING 1", *others]
+        names = ["written", *(f"companion_{n}" for n in range(len(others)))]
+        text = ", ".join(f"{name} AS ({part})" for name, part in zip(names, parts, strict=True))
+        values = [*params, *(value for _, own in inserts for value in own)]
+        try:
+            result = execute(f"WITH {text} {last}", values, False, context)
+        except (NotSupportedError, ProgrammingError):
+            if in_transaction(self._connection):
+                raise
+            self.begin()  # nothing was written: a table has rules, or is missing, which the statements tell one by one
+            return self._take_along(execute, sql, params, False, context)
+        companion.written = bool(context["cursor"].rowcount)
+        if not companion.written:  # there is no such row, and no transaction: what is tried next begins one
+            self.begin()
         return result
 
     def _take_begin(self) -> bool:

@@ -9,19 +9,24 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import DatabaseError, router
 from django.db.models import Model
 
+from audit_core.diff import Change
+from audit_core.event import RecordedEvent, Target
 from audit_django import registry
 from audit_django.capture import before as database
 from audit_django.capture import changes, guard, loaded, m2m
 from audit_django.capture.before import Reading, Row
-from audit_django.capture.push import push
+from audit_django.capture.push import built, push
+from audit_django.capture.round_trips import Companion, Statement
 from audit_django.capture.transactions import TransactionState, joined
 from audit_django.fields import FieldSpec, Tracked
 from audit_django.labels import label_of
+from audit_django.outbox import DjangoOutbox
 from audit_django.recording import capture_is_off
 from audit_django.values import is_expression
 
@@ -57,7 +62,9 @@ def save_parents(
         )
     setattr(self._state, _BEFORE, reading)
     try:
-        return _save_parents(self, cls, using, update_fields, *args, **kwargs)
+        return state.prelude.sent_with(
+            lambda: _save_parents(self, cls, using, update_fields, *args, **kwargs)
+        )
     except BaseException:
         delattr(self._state, _BEFORE)
         raise
@@ -107,17 +114,21 @@ def save_table(
                     raise
             row = None
     with joined(using) as state:
+        save = _Save(state, tracked, specs, self, using, update_fields)
+        companion = None
         if row is None and may_exist:
             reading = database.read(
                 state, tracked.model, tracked.key_of(self), specs, self, update_fields is not None
             )
-        is_update = state.prelude.sent_with(write)
+        elif not is_link and reading is None and self._is_pk_set(cls._meta):  # type: ignore[attr-defined]
+            companion = save.companion(row)
+        is_update = bool(state.prelude.sent_with(write, companion))
         if reading is not None:
             row = reading.row
         if is_link and not is_update:
             m2m.record_links(state, cls, [self], using)
         with guard.recording(using, tracked.type, required=tracked.required):
-            _record(state, tracked, specs, self, row, bool(is_update), using, update_fields)
+            save.record(row if is_update else None, is_written=companion is not None and companion.written)
     return is_update
 
 
@@ -153,40 +164,71 @@ def _may_exist(instance: Model, cls: type[Model], raw: bool, force_insert: Any, 
     )
 
 
-def _record(
-    state: TransactionState,
-    tracked: Tracked,
-    specs: Sequence[FieldSpec],
-    instance: Model,
-    row: Row | None,
-    is_update: bool,
-    using: str,
-    update_fields: Any,
-) -> None:
-    if tracked.condition is not None and not tracked.condition(instance):
-        return
-    after = {spec.attname: instance.__dict__.get(spec.attname) for spec in specs}
-    unknown = [spec for spec in specs if decided_by_database(spec, instance, is_update=is_update)]
-    if unknown:
-        after.update(database.reread(tracked.model, tracked.key_of(instance), unknown, using))
-    if tracked.before == "instance":
-        loaded.saved(instance, tracked, specs, after, state)
-    if is_update and row is not None:
-        diff = changes.updated(specs, instance, row, after, using)
-        if not diff:
-            return
-        action = "update"
-    else:
-        diff = changes.created(specs, instance, after, using)
-        action = "create"
-    push(
-        state,
-        tracked,
-        action,
-        tracked.target(tracked.key_of(instance), _label(instance, row, after, update_fields)),
-        diff,
-        instance=instance,
-    )
+@dataclass(slots=True)
+class _Save:
+    """One object on its way to the last of its tables, and what will be recorded of it."""
+
+    state: TransactionState
+    tracked: Tracked
+    specs: Sequence[FieldSpec]
+    instance: Model
+    using: str
+    update_fields: Any
+    made: RecordedEvent | None = None
+
+    def companion(self, row: Row | None) -> Companion | None:
+        """The event as a part of the very statement that writes the row, which needs no answer of the database to be made."""
+        if not self.tracked.required or guard.losses(self.using):
+            return None
+        quoted = self.state.connection.ops.quote_name(self.tracked.model._meta.db_table)
+
+        def inserts() -> list[Statement]:
+            if self._unknown(is_update=row is not None):
+                return []
+            with guard.recording(self.using, self.tracked.type, required=True):
+                change = self._change(row, self._after())
+                if change is None:
+                    return []
+                self.made = built(*change, instance=self.instance)
+            return DjangoOutbox(self.using).beside(self.made)
+
+        return Companion(f"UPDATE {quoted} " if row is not None else f"INSERT INTO {quoted} ", inserts)
+
+    def record(self, row: Row | None, *, is_written: bool) -> None:
+        """Record the row as it is now. ``row`` is what it was; ``None``: it is new."""
+        after = self._after()
+        if unknown := self._unknown(is_update=row is not None):
+            after.update(
+                database.reread(self.tracked.model, self.tracked.key_of(self.instance), unknown, self.using)
+            )
+        if self.tracked.before == "instance":
+            loaded.saved(self.instance, self.tracked, self.specs, after, self.state)
+        if is_written and self.made is not None:
+            self.state.written(self.made)
+        elif change := self._change(row, after):
+            push(self.state, self.tracked, *change, instance=self.instance)
+
+    def _after(self) -> dict[str, Any]:
+        return {spec.attname: self.instance.__dict__.get(spec.attname) for spec in self.specs}
+
+    def _unknown(self, *, is_update: bool) -> list[FieldSpec]:
+        return [spec for spec in self.specs if decided_by_database(spec, self.instance, is_update=is_update)]
+
+    def _change(
+        self, row: Row | None, after: Mapping[str, Any]
+    ) -> tuple[str, Target, Mapping[str, Change]] | None:
+        """Action, target and diff of the event; ``None``: there is none."""
+        tracked, instance = self.tracked, self.instance
+        if tracked.condition is not None and not tracked.condition(instance):
+            return None
+        if row is None:
+            action, diff = "create", changes.created(self.specs, instance, after, self.using)
+        else:
+            action, diff = "update", changes.updated(self.specs, instance, row, after, self.using)
+            if not diff:
+                return None
+        label = _label(instance, row, after, self.update_fields)
+        return action, tracked.target(tracked.key_of(instance), label), diff
 
 
 def _label(instance: Model, row: Row | None, after: Mapping[str, Any], update_fields: Any) -> str:

@@ -53,6 +53,11 @@ class TransactionState:
             self.connection.execute_wrappers.insert(0, self._flush_before_read)
             self._wrapped = True
 
+    def written(self, recorded: RecordedEvent) -> None:
+        """An event that was written together with its row."""
+        self.pending.add(recorded, required=True)
+        self.pending.flushed(keep=get_plugin_manager().wants_recorded_events)
+
     def flush(self, *, commit: bool = False) -> None:
         """Write what is held, in one INSERT a table. Raises :class:`~audit_django.capture.guard.EventNotWritten`.
 
