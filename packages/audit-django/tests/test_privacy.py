@@ -375,7 +375,7 @@ class TestUnmasking:
     def test_no_record_no_value(self, auditor, monkeypatch):
         _, row = create()
 
-        def refuse(*args):
+        def refuse(*args, **options):
             raise OSError("the disk is full")
 
         monkeypatch.setattr("audit_django.outbox.DjangoOutbox.append", refuse)
