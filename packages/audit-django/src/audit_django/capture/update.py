@@ -18,7 +18,7 @@ from django.db.models import Model, QuerySet, Value
 
 from audit_django import registry
 from audit_django.capture import before as database
-from audit_django.capture import changes, guard
+from audit_django.capture import changes, guard, m2m
 from audit_django.capture.before import Row
 from audit_django.capture.push import push
 from audit_django.capture.spool import Spool
@@ -50,6 +50,23 @@ def is_told(queryset: QuerySet[Any]) -> None:
 @functools.wraps(_update)
 def update(self: QuerySet[Any], **kwargs: Any) -> int:
     """Update the rows, and record what changed in each."""
+    if not m2m.sets_links(self.model, kwargs) or self.query.is_sliced or self.query.combinator:
+        return _update_rows(self, **kwargs)
+    if capture_is_off():
+        return _update(self, **kwargs)
+    self._for_write = True  # type: ignore[attr-defined]
+    using = self.db
+    with joined(using) as state:
+        take_write_lock(using, self.model)
+        before = list(_affected(self, using).order_by("pk"))
+        keys = [row.pk for row in before]
+        count = _update_rows(_held_to(self, keys, using), **kwargs)
+        m2m.record(state, self.model, before, m2m.rows_of(self.model, keys, using), using)
+    self._result_cache = None
+    return count
+
+
+def _update_rows(self: QuerySet[Any], **kwargs: Any) -> int:
     written = _Written.by(self, kwargs)
     if written is None or capture_is_off():
         return _update(self, **kwargs)
@@ -212,10 +229,11 @@ def _record(state: TransactionState, written: _Written, rows: Sequence[Model], u
                 diff[pk.name] = pk.change(pk.plain(row.pk), pk.plain(key))
             if not diff:
                 continue
+            was = tracked.key_of(row)  # which may be of the columns that are set
             for spec in specs:
                 setattr(row, spec.attname, normalized(spec.field, after[spec.attname]))
             if tracked.condition is None or tracked.condition(row):
-                target = tracked.target(tracked.key_of(row), label_of(row))
+                target = tracked.target(was, label_of(row))
                 push(state, tracked, "update", target, diff, instance=row)
 
 
