@@ -293,6 +293,16 @@ class TestUpdate:
         assert {name: change.after for name, change in event.diff.items()} == {"status": "pending"}
         assert "5 policies" in sentence(event)
 
+    def test_above_the_threshold_the_other_rows_are_not_read(
+        self, customer, settings, monkeypatch, django_assert_num_queries
+    ):
+        monkeypatch.setattr(update, "PART", 2)
+        settings.AUDIT = {**settings.AUDIT, "STATEMENT_EVENT_ABOVE_ROWS": 3}
+        Policy.objects.bulk_create(Policy(number=f"P-{n}", customer=customer) for n in range(20))
+        with captured_events() as events, transaction.atomic(), django_assert_num_queries(3):
+            assert Policy.objects.update(status="approved") == 20
+        assert events.one().extra["count"] == 20
+
 
 @pytest.mark.django_db(transaction=True)
 class TestUpdateOfManyAtOnce:

@@ -1,7 +1,10 @@
 """Deleting: every audited object that goes or changes with it has its event."""
 
+import threading
+
 import pytest
 from django.contrib.auth.models import User
+from django.db import DatabaseError, connection, connections
 from django.db.models import ProtectedError
 from testapp.models import (
     Claim,
@@ -63,6 +66,41 @@ def test_set_null_17(policy):
     event = events.one("update", policy)
     assert event.diff["owner"].before == {"pk": event.diff["owner"].before["pk"], "repr": "bob"}
     assert event.diff["owner"].after is None
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer at a time")
+def test_nobody_refers_meanwhile_to_what_goes_17(policy):
+    """The user who goes is not audited; a policy that another transaction gives to them must not lose them unseen."""
+    bob = User.objects.create(username="bob")
+    Policy.objects.filter(pk=policy.pk).update(owner=bob)
+    outcomes = []
+
+    def give():
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SET lock_timeout = '500ms'"
+                    if connection.vendor == "postgresql"
+                    else "SET innodb_lock_wait_timeout = 1"
+                )
+            Policy.objects.create(number="P-2", customer=policy.customer, owner=bob)
+        except DatabaseError as error:
+            outcomes.append(error)
+        finally:
+            connections.close_all()
+
+    def interfere(execute, sql, params, many, context):
+        if sql.startswith("UPDATE") and "testapp_policy" in sql:
+            other = threading.Thread(target=give)
+            other.start()
+            other.join()
+        return execute(sql, params, many, context)
+
+    with captured_events() as events, connection.execute_wrapper(interfere):
+        bob.delete()
+    assert len(outcomes) == 1  # it waited for us
+    assert events.one("update", policy).diff["owner"].after is None
 
 
 def test_a_queryset_is_deleted_object_by_object_17():

@@ -52,7 +52,7 @@ def options_of(model: type[Model] | str, given: Mapping[str, Any]) -> Options:
 
 
 def problems_of(model: type[Model], options: Options, is_sensitive: Callable[[Any], bool]) -> list[str]:
-    """What is wrong with the options of ``model``: names that it does not have, and fields that cannot be what they are called."""
+    """What is wrong with the options of ``model``: names that it does not have, fields that cannot be that."""
     meta = model._meta
     columns = [field.name for field in meta.concrete_fields]
     relations = [field.name for field in meta.many_to_many]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from django.db import connections
 from django.db.models import Model, QuerySet
 from django.db.models.deletion import Collector
 
@@ -41,6 +43,20 @@ def pin(collector: Any) -> None:
             part._audit_locked = True  # type: ignore[attr-defined]
             pinned.append(part)
     collector.fast_deletes = pinned
+
+
+def hold(collector: Collector) -> None:
+    """Lock the rows that go and are not audited, where relations to them are set to something else.
+
+    Else another transaction could refer to them meanwhile, and its rows would be set too, without an event.
+    """
+    if not connections[collector.using].features.has_select_for_update:
+        return  # one writer at a time
+    updates: Any = collector.field_updates
+    referred = {relation.remote_field.model._meta.concrete_model for relation, _ in updates}
+    for model, instances in collector.data.items():
+        if registry.tracked(model) is None and model._meta.concrete_model in referred:
+            deque(read(model, instances, collector.using), maxlen=0)
 
 
 def rows_of(collector: Collector) -> dict[type[Model], list[Any]]:

@@ -73,26 +73,30 @@ def _update_rows(self: QuerySet[Any], **kwargs: Any) -> int:
     self._for_write = True  # type: ignore[attr-defined]
     using = self.db
     label = written.model._meta.label
+    above = get_settings().statement_event_above_rows
     with joined(using) as state, Spool() as spool:
         keys: list[Any] = []
+        as_one = False
         with guard.recording(using, label, required=written.required):
             take_write_lock(using, written.model)
             for rows in _parts(written.with_new_keys(_affected(self, using))):
                 spool.append(list(as_audited(written.model, {row.pk: row for row in rows}, using).values()))
                 if len(keys) <= MAX_KEYS:
                     keys += [row.pk for row in rows]
-        count = _update(_held_to(self, keys, using), **kwargs)
+                as_one = above is not None and spool.rows > above
+                if as_one:  # one event for all of them: what each one held does not matter
+                    break
+        count = _update(self if as_one else _held_to(self, keys, using), **kwargs)
         self._result_cache = None
         with guard.recording(using, label, required=written.required):
+            if as_one:
+                _record_statement(state, written, count, using)
+                return count
             if count != spool.rows:
                 raise guard.EventNotWritten(
                     f"{spool.rows:,} rows of {label} were to be updated, but {count:,} were: others have changed which rows "
                     f"these are in between. Nothing was saved. Do it again."
                 )
-            above = get_settings().statement_event_above_rows
-            if above is not None and count > above:
-                _record_statement(state, written, count, using)
-                return count
             for part in spool:
                 _record(state, written, part, using)
                 if spool.rows > PART:
