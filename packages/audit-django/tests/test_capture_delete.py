@@ -4,7 +4,7 @@ import threading
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, connection, connections, transaction
 from django.db.models import ProtectedError
 from testapp.models import (
     Claim,
@@ -20,6 +20,8 @@ from testapp.models import (
 )
 
 from audit_core.summarizers.grammar import GrammarSummarizer
+from audit_django.capture import update
+from audit_django.capture.transactions import state_of
 from audit_django.models import AuditEvent
 from audit_django.testing import captured_events
 
@@ -109,6 +111,22 @@ def test_a_queryset_is_deleted_object_by_object_17():
     with captured_events() as events:
         Tag.objects.filter(name__in=["a", "b"]).delete()
     assert sorted(event.target.repr for event in events.matching("delete")) == ["a", "b"]
+
+
+def test_many_events_do_not_wait_for_the_commit_17(monkeypatch):
+    monkeypatch.setattr(update, "PART", 7)
+    Tag.objects.bulk_create(Tag(name=str(n)) for n in range(50))
+    waiting = []
+
+    def look(execute, sql, params, many, context):
+        waiting.append(len(list(state_of(connection).pending.entries())))
+        return execute(sql, params, many, context)
+
+    with captured_events() as events, transaction.atomic(), connection.execute_wrapper(look):
+        Tag.objects.all().delete()
+        Tag.objects.exists()
+    assert len(events.matching("delete")) == 50
+    assert max(waiting) == 7
 
 
 def test_values_come_from_the_database_not_from_the_instance(policy):

@@ -184,28 +184,19 @@ class _Plan:
         origin = self.origin._meta.concrete_model if self.origin else None
         roots = [item for item in self.gone if origin is not None and type(item.instance) is origin]
         root = roots[0] if len(roots) == 1 else None
-        if root is not None:
+        for number, item in enumerate(sorted(self.gone, key=lambda item: item is not root), 1):
             push(
                 state,
-                root.tracked,
+                item.tracked,
                 "delete",
-                root.target,
-                root.diff,
-                instance=root.instance,
-                extra=self._with(root),
+                item.target,
+                item.diff,
+                instance=item.instance,
+                related=(root.target,) if root and item is not root else (),
+                extra=self._with(root) if root and item is root else None,
             )
-        for item in self.gone:
-            if item is not root:
-                related = (root.target,) if root else ()
-                push(
-                    state,
-                    item.tracked,
-                    "delete",
-                    item.target,
-                    item.diff,
-                    instance=item.instance,
-                    related=related,
-                )
+            if number % update.PART == 0:  # events that wait are held twice
+                state.flush()
         for item in self.changed:
             push_or_join(state, item.tracked, item.target, item.diff, item.instance)
 
