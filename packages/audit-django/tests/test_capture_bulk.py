@@ -9,7 +9,7 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.db import DatabaseError, connection, connections, models, transaction
 from django.db.models import Case, F, OuterRef, Q, Subquery, Value, When
-from django.db.models.functions import Concat, Upper
+from django.db.models.functions import Abs, Concat, Upper
 from testapp.models import (
     Account,
     Claim,
@@ -293,6 +293,16 @@ class TestUpdate:
         assert {name: change.after for name, change in event.diff.items()} == {"status": "pending"}
         assert "5 policies" in sentence(event)
 
+    def test_above_the_threshold_the_other_rows_are_not_read(
+        self, customer, settings, monkeypatch, django_assert_num_queries
+    ):
+        monkeypatch.setattr(update, "PART", 2)
+        settings.AUDIT = {**settings.AUDIT, "STATEMENT_EVENT_ABOVE_ROWS": 3}
+        Policy.objects.bulk_create(Policy(number=f"P-{n}", customer=customer) for n in range(20))
+        with captured_events() as events, transaction.atomic(), django_assert_num_queries(3):
+            assert Policy.objects.update(status="approved") == 20
+        assert events.one().extra["count"] == 20
+
 
 @pytest.mark.django_db(transaction=True)
 class TestUpdateOfManyAtOnce:
@@ -481,6 +491,15 @@ class TestBulkCreate:
         assert (update.action, update.target.id) == ("update", str(old.pk))
         assert told([update]) == [("update", str(old), {"price": (2, 9), "total": (2, 9)})]
         assert (create.action, create.diff["total"].after) == ("create", 8)
+
+    def test_a_conflict_of_a_value_that_the_database_works_out_16(self):
+        old = Gauge.objects.create(qty=3, price=2)
+        how = {"unique_fields": ["qty"]} if connection.features.supports_update_conflicts_with_target else {}
+        with captured_events() as events:
+            Gauge.objects.bulk_create(
+                [Gauge(qty=Abs(Value(-3)), price=9)], update_conflicts=True, update_fields=["price"], **how
+            )
+        assert told([events.one()]) == [("update", str(old), {"price": (2, 9), "total": (6, 27)})]
 
     def test_a_conflict_that_changes_nothing_is_no_event_16(self):
         Gauge.objects.create(qty=1, price=2)

@@ -1,7 +1,10 @@
 """Deleting: every audited object that goes or changes with it has its event."""
 
+import threading
+
 import pytest
 from django.contrib.auth.models import User
+from django.db import DatabaseError, connection, connections, transaction
 from django.db.models import ProtectedError
 from testapp.models import (
     Claim,
@@ -17,6 +20,8 @@ from testapp.models import (
 )
 
 from audit_core.summarizers.grammar import GrammarSummarizer
+from audit_django.capture import update
+from audit_django.capture.transactions import state_of
 from audit_django.models import AuditEvent
 from audit_django.testing import captured_events
 
@@ -65,12 +70,63 @@ def test_set_null_17(policy):
     assert event.diff["owner"].after is None
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer at a time")
+def test_nobody_refers_meanwhile_to_what_goes_17(policy):
+    """The user who goes is not audited; a policy that another transaction gives to them must not lose them unseen."""
+    bob = User.objects.create(username="bob")
+    Policy.objects.filter(pk=policy.pk).update(owner=bob)
+    outcomes = []
+
+    def give():
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SET lock_timeout = '500ms'"
+                    if connection.vendor == "postgresql"
+                    else "SET innodb_lock_wait_timeout = 1"
+                )
+            Policy.objects.create(number="P-2", customer=policy.customer, owner=bob)
+        except DatabaseError as error:
+            outcomes.append(error)
+        finally:
+            connections.close_all()
+
+    def interfere(execute, sql, params, many, context):
+        if sql.startswith("UPDATE") and "testapp_policy" in sql:
+            other = threading.Thread(target=give)
+            other.start()
+            other.join()
+        return execute(sql, params, many, context)
+
+    with captured_events() as events, connection.execute_wrapper(interfere):
+        bob.delete()
+    assert len(outcomes) == 1  # it waited for us
+    assert events.one("update", policy).diff["owner"].after is None
+
+
 def test_a_queryset_is_deleted_object_by_object_17():
     for name in "abc":
         Tag.objects.create(name=name)
     with captured_events() as events:
         Tag.objects.filter(name__in=["a", "b"]).delete()
     assert sorted(event.target.repr for event in events.matching("delete")) == ["a", "b"]
+
+
+def test_many_events_do_not_wait_for_the_commit_17(monkeypatch):
+    monkeypatch.setattr(update, "PART", 7)
+    Tag.objects.bulk_create(Tag(name=str(n)) for n in range(50))
+    waiting = []
+
+    def look(execute, sql, params, many, context):
+        waiting.append(len(list(state_of(connection).pending.entries())))
+        return execute(sql, params, many, context)
+
+    with captured_events() as events, transaction.atomic(), connection.execute_wrapper(look):
+        Tag.objects.all().delete()
+        Tag.objects.exists()
+    assert len(events.matching("delete")) == 50
+    assert max(waiting) == 7
 
 
 def test_values_come_from_the_database_not_from_the_instance(policy):

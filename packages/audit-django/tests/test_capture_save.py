@@ -171,6 +171,17 @@ def test_the_same_value_in_another_form_is_no_change_10(policy, field, value):
     events.assert_nothing_recorded()
 
 
+def test_zero_has_no_sign_10(policy):
+    policy.premium = 0
+    policy.save()
+    with captured_events() as events:
+        policy.premium = Decimal("-0.001")
+        policy.save()
+        policy.save()
+        Policy.objects.update(premium=Decimal("-0.001"))
+    assert not any("premium" in event.diff for event in events)
+
+
 def test_tuple_and_list_are_the_same_json_10(policy):
     policy.coverage = {"cover": ["fire", "water"]}
     policy.save()
@@ -196,6 +207,21 @@ def test_json_changed_in_place_11(policy):
         policy.coverage["deductible"] = 300
         policy.save()
     assert changes(events.one("update")) == {"coverage": ({"deductible": 500}, {"deductible": 300})}
+
+
+def test_a_number_without_exponent_in_jsonb_10(policy):
+    policy.coverage = {"sum": 1e16}
+    policy.save()
+    with captured_events() as events:
+        policy.save()
+    assert not any("coverage" in event.diff for event in events)
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite keeps it as NULL")
+def test_what_is_no_number_is_null_in_sqlite_24():
+    with captured_events() as events:
+        Gauge.objects.create(ratio=float("nan"))
+    assert "ratio" not in events.one("create").diff
 
 
 def test_from_and_to_null_12(policy):

@@ -249,6 +249,10 @@ def test_update_of_a_key_of_several_columns():
         Pair.objects.create(one=1, two=2)
         with pytest.raises(FieldError, match="must be updated individually"):
             Pair.objects.update(pk=(1, 10))
+        with captured_events() as events:
+            Pair.objects.update(two=9)
+        event = events.one("update")
+        assert (event.target.id, event.diff["two"].after) == ("[1,2]", 9)  # the key that its history has
 
 
 def test_a_relation_to_a_model_that_is_not_there_is_left_to_the_system_checks():

@@ -12,7 +12,7 @@ from audit_core.event import Actor, Context, Event, Target
 from audit_core.relay import RelaySettings
 from audit_django import checks, conf, record
 from audit_django.conf import AuditSettings
-from audit_django.registry import Options
+from audit_django.options import Options
 
 REFERENCE = Path(__file__).parents[3] / "docs/reference"
 pytestmark = pytest.mark.skipif(not REFERENCE.is_dir(), reason="this package stands alone, without the docs")

@@ -101,6 +101,10 @@ class TestRegistrations:
         with pytest.raises(ConfigurationError, match="Write"):
             register(Customer, **options)
 
+    def test_an_option_that_there_is_not(self):
+        with pytest.raises(ConfigurationError, match="Did you mean 'exclude'"):
+            register(Customer, exlude=["name"])
+
     def test_fields_and_exclude(self):
         register(Customer, fields=["name", "email"], exclude=["email"])
         assert [spec.name for spec in tracked(Customer).fields] == ["name"]

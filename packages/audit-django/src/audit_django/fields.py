@@ -19,7 +19,7 @@ from audit_django.conf import AuditSettings
 from audit_django.values import normalized, plain_value, writes_its_own_way
 
 if TYPE_CHECKING:
-    from audit_django.registry import Options
+    from audit_django.options import Options
 
 
 def is_password(field: Any) -> bool:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar, overload
 
 from django.apps import apps
@@ -13,46 +12,19 @@ from django.db.models import Model
 from django.db.models.signals import class_prepared
 from django.utils.module_loading import autodiscover_modules
 
-from audit_core.errors import ConfigurationError
-from audit_django.conf import BEFORE, ON_ERROR, get_settings
-from audit_django.fields import Subject, Tracked, build, is_password
+from audit_django.conf import get_settings
+from audit_django.fields import Tracked, build, is_password
+from audit_django.options import Options, options_of, problems_of, suggestion
 from audit_django.values import target_field
 
 _M = TypeVar("_M", bound=type[Model])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How one model is audited (see :func:`register`)."""
-
-    fields: Sequence[str] | None = None
-    exclude: Sequence[str] = ()
-    sensitive: Sequence[str] = ()
-    m2m: Sequence[str] | None = None
-    owner: Sequence[str] = ()
-    condition: Callable[[Any], bool] | None = None
-    before: str = "database"
-    on_error: str | None = None
-    subject: Subject | None = None
 
 
 _registered: dict[str, Options] = {}  # by lower-case label: a model may be registered before it exists
 _tracked: dict[type[Model], Tracked | None] = {}
 
 
-def register(
-    model: type[Model] | str,
-    *,
-    fields: Sequence[str] | None = None,
-    exclude: Sequence[str] = (),
-    sensitive: Sequence[str] = (),
-    m2m: Sequence[str] | None = None,
-    owner: Sequence[str] = (),
-    condition: Callable[[Any], bool] | None = None,
-    before: str = "database",
-    on_error: str | None = None,
-    subject: Subject | None = None,
-) -> None:
+def register(model: type[Model] | str, **options: Any) -> None:
     """Audit ``model`` (a class or ``"policies.Policy"``). Neither its managers nor its base classes change.
 
     - ``fields``: only these; ``exclude``: all but these. The primary key and many-to-many fields are not among them.
@@ -70,34 +42,8 @@ def register(
     Registering a model again replaces its options. Raises :class:`~audit_core.errors.ConfigurationError` for an option that
     cannot be; names of fields are checked when the models are loaded.
     """
-    for name, value, known in (("before", before, BEFORE), ("on_error", on_error or "required", ON_ERROR)):
-        if value not in known:
-            raise ConfigurationError(
-                f"register({model!r}): {name} is {value!r}. Write one of: {', '.join(known)}."
-            )
-    for name, names in (
-        ("fields", fields),
-        ("exclude", exclude),
-        ("sensitive", sensitive),
-        ("m2m", m2m),
-        ("owner", owner),
-    ):
-        if isinstance(names, str):
-            raise ConfigurationError(
-                f"register({model!r}): {name} is one string. Write a list: {name}=[{names!r}]."
-            )
     label = model if isinstance(model, str) else _concrete(model)._meta.label
-    _registered[label.lower()] = Options(
-        fields=fields,
-        exclude=exclude,
-        sensitive=sensitive,
-        m2m=m2m,
-        owner=owner,
-        condition=condition,
-        before=before,
-        on_error=on_error,
-        subject=subject,
-    )
+    _registered[label.lower()] = options_of(model, options)
     forget()
 
 
@@ -274,53 +220,13 @@ def history_types(model: type[Model]) -> list[str]:
 def problems() -> list[str]:
     """What is wrong with the registrations: models and fields that do not exist."""
     found = []
-    labels = {model._meta.label_lower: model for model in apps.get_models()}
+    models = {model._meta.label_lower: model for model in apps.get_models()}
     for label, options in _registered.items():
-        model = labels.get(label)
-        if model is None:
-            found.append(f"register({label!r}): there is no such model.{_suggest(label, list(labels))}")
-            continue
-        meta = model._meta
-        columns = [field.name for field in meta.concrete_fields]
-        relations = [field.name for field in meta.many_to_many]
-        for option, known in (("fields", columns), ("exclude", columns + relations), ("sensitive", columns),
-                              ("owner", columns), ("m2m", relations)):  # fmt: skip
-            found += [
-                f"register({meta.label!r}): {option} names {name!r}, which the model does not have."
-                f"{_suggest(name, known)}"
-                for name in getattr(options, option) or ()
-                if name not in known
-            ]
-        keys = {field.name for field in meta.pk_fields}
-        found += [
-            f"register({meta.label!r}): sensitive names {name!r}, the primary key, which stands in every event as the "
-            "target's id. Do not audit the model, or give it another key."
-            for name in options.sensitive
-            if name in keys
-        ]
-        if isinstance(options.subject, str) and (
-            problem := _subject_problem(model, options.subject, columns)
-        ):
-            found.append(f"register({meta.label!r}): subject names {options.subject!r}, {problem}")
+        if label in models:
+            found += problems_of(models[label], options, is_sensitive)
+        else:
+            found.append(f"register({label!r}): there is no such model.{suggestion(label, models)}")
     return found
-
-
-def _subject_problem(model: type[Model], name: str, columns: Sequence[str]) -> str | None:
-    if name == "pk":
-        return None
-    if name not in columns:
-        return f"which the model does not have.{_suggest(name, columns)}"
-    field: Any = model._meta.get_field(name)
-    if is_sensitive(field):
-        return "a sensitive field, but the table of keys names the person. Name another, or a function that gives a pseudonym."
-    if field.is_relation and not field.target_field.primary_key:
-        return "which refers to another field than the primary key. Name a function that gives one name for each person."
-    return None
-
-
-def _suggest(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def _concrete(model: type[Model]) -> type[Model]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+from math import isnan
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,6 +29,8 @@ def plain_value(field: Field[Any, Any], value: Any) -> Any:
     """
     if isinstance(value, FieldFile):
         value = value.name or ""
+    elif isinstance(value, Decimal) and value.is_zero():
+        value = value.copy_abs()  # databases do not agree on whether there is a negative zero
     try:
         return plain(
             value, encode_unknown=get_plugin_manager().encode_value, max_bytes=get_settings().max_value_bytes
@@ -92,11 +95,19 @@ def normalized(field: Field[Any, Any], value: Any, vendor: str = "") -> Any:
         # Django rounds what it reads from SQLite to even; servers round away from zero.
         rounding = ROUND_HALF_EVEN if vendor == "sqlite" else ROUND_HALF_UP
         return result.quantize(Decimal(1).scaleb(-places), rounding, field.context)
+    if isinstance(field, models.FloatField) and vendor == "sqlite" and isnan(result):
+        return None  # which is what SQLite keeps of it
     if isinstance(field, models.DateTimeField) and django_settings.USE_TZ and timezone.is_naive(result):
         return timezone.make_aware(result, timezone.get_default_timezone())
     if isinstance(field, models.JSONField) and type(field).get_prep_value is models.JSONField.get_prep_value:
-        return json.loads(json.dumps(result, cls=field.encoder), cls=field.decoder)
+        parse_float = _as_jsonb_has_it if vendor == "postgresql" else None
+        return json.loads(json.dumps(result, cls=field.encoder), cls=field.decoder, parse_float=parse_float)
     return result
+
+
+def _as_jsonb_has_it(number: str) -> float | int:
+    """PostgreSQL keeps numbers as decimals, without exponents: 1e16 comes back as an integer."""
+    return int(Decimal(number)) if "e+" in number else float(number)
 
 
 def is_expression(value: Any) -> bool:

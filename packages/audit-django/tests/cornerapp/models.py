@@ -85,7 +85,10 @@ class Person(models.Model):
 
 
 class Club(models.Model):
+    """The other side of the same through model has a field too."""
+
     code = models.CharField(max_length=10, unique=True)
+    persons = models.ManyToManyField(Person, through="Seat", related_name="seated_in")
 
 
 class Seat(models.Model):
@@ -118,7 +121,20 @@ class GeneratedFirst(models.Model):
     count = models.IntegerField(default=0)
 
 
-for model in (Boss, Label, Inpatient, Letter, Truck, Second, Person, Stock, Dangling, Owned, GeneratedFirst):
+for model in (
+    Boss,
+    Label,
+    Inpatient,
+    Letter,
+    Truck,
+    Second,
+    Person,
+    Club,
+    Stock,
+    Dangling,
+    Owned,
+    GeneratedFirst,
+):
     register(model)
 register(Patient, sensitive=["diagnosis"])
 register(Referral, sensitive=["secret"])

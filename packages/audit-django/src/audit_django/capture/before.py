@@ -57,7 +57,8 @@ def read(
         reading.row = _with_related(model, pk, names, joins, using)
         return reading
     is_whole = partial or bool(instance.get_deferred_fields())
-    columns = tuple(field.attname for field in model._meta.concrete_fields) if is_whole else names
+    all_columns = is_whole or not names  # a row may have nothing but its key
+    columns = tuple(field.attname for field in model._meta.concrete_fields) if all_columns else names
     select = select_row(model, columns, pk, connection)
 
     def answer(rows: list[Any]) -> None:

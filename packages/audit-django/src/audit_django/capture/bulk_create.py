@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db import connections
 from django.db.models import Model, Q, QuerySet, UniqueConstraint, sql
+from django.db.models.expressions import DatabaseDefault
 
 from audit_django import registry
 from audit_django.capture import before as database
@@ -23,7 +24,6 @@ from audit_django.capture.transactions import TransactionState, joined, take_wri
 from audit_django.fields import Tracked
 from audit_django.labels import label_of
 from audit_django.recording import capture_is_off
-from audit_django.values import is_expression
 
 PART = 200  # objects whose rows are looked for in one query
 
@@ -48,7 +48,7 @@ def bulk_create(
     """Insert the objects, and record each row that is new or changed."""
     options = (batch_size, ignore_conflicts, update_conflicts, update_fields, unique_fields)
     tracked = registry.tracked(self.model)
-    is_link = m2m.has_own_through(self.model)
+    is_link = m2m.is_audited(self.model)
     if (tracked is None and not is_link) or not objs or capture_is_off():
         return _bulk_create(self, objs, *options)
     objs = list(objs)
@@ -69,7 +69,8 @@ def bulk_create(
             insert()
             created = objs
         if is_link:
-            m2m.record_links(state, self.model, created, using)
+            before = [row for row, _ in changed]
+            m2m.record(state, self.model, before, [*created, *(row for _, row in changed)], using)
         if tracked is not None:
             with guard.recording(using, tracked.type, required=tracked.required):
                 _record_created(state, tracked, created, using)
@@ -174,9 +175,10 @@ def _in_the_way(
         same = Q()
         for key in keys:
             wanted = [
-                [obj.__dict__.get(field.attname) for field in key] for obj in objs[start : start + PART]
+                [_wanted(obj.__dict__.get(field.attname)) for field in key]
+                for obj in objs[start : start + PART]
             ]
-            wanted = [values for values in wanted if not any(v is None or is_expression(v) for v in values)]
+            wanted = [values for values in wanted if None not in values]
             if len(key) == 1 and wanted:
                 same |= Q(**{f"{key[0].attname}__in": [value for (value,) in wanted]})
             else:
@@ -188,6 +190,11 @@ def _in_the_way(
                 no_key = connections[using].features.has_select_for_no_key_update
                 rows = rows.select_for_update(no_key=no_key)
             yield from rows
+
+
+def _wanted(value: Any) -> Any:
+    """What a query is asked for: of a default of the database the expression, as only an INSERT knows ``DEFAULT``."""
+    return value.expression if isinstance(value, DatabaseDefault) else value  # type: ignore[attr-defined]
 
 
 def _unique_keys(model: type[Model], names: Collection[str] | None) -> list[list[Any]]:

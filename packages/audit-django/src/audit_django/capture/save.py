@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,22 +90,19 @@ def save_table(
         return write()  # a parent's table: the event is the child's
     reading: Reading | None = self._state.__dict__.pop(_BEFORE, None)
     tracked = registry.tracked(type(self))
-    is_link = cls is not None and m2m.has_own_through(cls)
+    is_link = cls is not None and m2m.sets_links(cls, update_fields)
     if cls is None or (tracked is None and not is_link):
         return write()
     specs = _written(tracked, cls, update_fields, raw) if tracked else ()
-    if (not specs and update_fields) or capture_is_off():
+    if (not specs and update_fields and not is_link) or capture_is_off():
         return write()
     using = using or router.db_for_write(type(self), instance=self)
-    if tracked is None:
-        with joined(using) as state:
-            is_update = write()
-            if not is_update:
-                m2m.record_links(state, cls, [self], using)
-        return is_update
     may_exist = reading is None and _may_exist(self, cls, raw, force_insert, force_update)
+    if tracked is None:
+        with joined(using) as state, m2m.saving(state, self, using, may_exist=may_exist):
+            return write()
     row: Row | None = None
-    if may_exist and tracked.before == "instance":
+    if may_exist and tracked.before == "instance" and not is_link:
         row = loaded.read(self, tracked, specs, using, partial=update_fields is not None)
         if row is not None and _changes_nothing(tracked, specs, self, row, using):
             try:
@@ -122,11 +120,10 @@ def save_table(
             )
         elif not is_link and reading is None and self._is_pk_set(cls._meta):  # type: ignore[attr-defined]
             companion = save.companion(row)
-        is_update = bool(state.prelude.sent_with(write, companion))
+        with m2m.saving(state, self, using, may_exist=may_exist) if is_link else nullcontext():
+            is_update = bool(state.prelude.sent_with(write, companion))
         if reading is not None:
             row = reading.row
-        if is_link and not is_update:
-            m2m.record_links(state, cls, [self], using)
         with guard.recording(using, tracked.type, required=tracked.required):
             save.record(row if is_update else None, is_written=companion is not None and companion.written)
     return is_update

@@ -18,7 +18,7 @@ from django.db.models import Model, QuerySet, Value
 
 from audit_django import registry
 from audit_django.capture import before as database
-from audit_django.capture import changes, guard
+from audit_django.capture import changes, guard, m2m
 from audit_django.capture.before import Row
 from audit_django.capture.push import push
 from audit_django.capture.spool import Spool
@@ -50,32 +50,53 @@ def is_told(queryset: QuerySet[Any]) -> None:
 @functools.wraps(_update)
 def update(self: QuerySet[Any], **kwargs: Any) -> int:
     """Update the rows, and record what changed in each."""
+    if not m2m.sets_links(self.model, kwargs) or self.query.is_sliced or self.query.combinator:
+        return _update_rows(self, **kwargs)
+    if capture_is_off():
+        return _update(self, **kwargs)
+    self._for_write = True  # type: ignore[attr-defined]
+    using = self.db
+    with joined(using) as state:
+        take_write_lock(using, self.model)
+        before = list(_affected(self, using).order_by("pk"))
+        keys = [row.pk for row in before]
+        count = _update_rows(_held_to(self, keys, using), **kwargs)
+        m2m.record(state, self.model, before, m2m.rows_of(self.model, keys, using), using)
+    self._result_cache = None
+    return count
+
+
+def _update_rows(self: QuerySet[Any], **kwargs: Any) -> int:
     written = _Written.by(self, kwargs)
     if written is None or capture_is_off():
         return _update(self, **kwargs)
     self._for_write = True  # type: ignore[attr-defined]
     using = self.db
     label = written.model._meta.label
+    above = get_settings().statement_event_above_rows
     with joined(using) as state, Spool() as spool:
         keys: list[Any] = []
+        as_one = False
         with guard.recording(using, label, required=written.required):
             take_write_lock(using, written.model)
             for rows in _parts(written.with_new_keys(_affected(self, using))):
                 spool.append(list(as_audited(written.model, {row.pk: row for row in rows}, using).values()))
                 if len(keys) <= MAX_KEYS:
                     keys += [row.pk for row in rows]
-        count = _update(_held_to(self, keys, using), **kwargs)
+                as_one = above is not None and spool.rows > above
+                if as_one:  # one event for all of them: what each one held does not matter
+                    break
+        count = _update(self if as_one else _held_to(self, keys, using), **kwargs)
         self._result_cache = None
         with guard.recording(using, label, required=written.required):
+            if as_one:
+                _record_statement(state, written, count, using)
+                return count
             if count != spool.rows:
                 raise guard.EventNotWritten(
                     f"{spool.rows:,} rows of {label} were to be updated, but {count:,} were: others have changed which rows "
                     f"these are in between. Nothing was saved. Do it again."
                 )
-            above = get_settings().statement_event_above_rows
-            if above is not None and count > above:
-                _record_statement(state, written, count, using)
-                return count
             for part in spool:
                 _record(state, written, part, using)
                 if spool.rows > PART:
@@ -212,10 +233,11 @@ def _record(state: TransactionState, written: _Written, rows: Sequence[Model], u
                 diff[pk.name] = pk.change(pk.plain(row.pk), pk.plain(key))
             if not diff:
                 continue
+            was = tracked.key_of(row)  # which may be of the columns that are set
             for spec in specs:
                 setattr(row, spec.attname, normalized(spec.field, after[spec.attname]))
             if tracked.condition is None or tracked.condition(row):
-                target = tracked.target(tracked.key_of(row), label_of(row))
+                target = tracked.target(was, label_of(row))
                 push(state, tracked, "update", target, diff, instance=row)
 
 

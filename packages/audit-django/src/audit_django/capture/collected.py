@@ -1,0 +1,106 @@
+"""The rows that a ``Collector`` of Django is about to delete, as the database holds them, locked in the order of their keys."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from django.db import connections
+from django.db.models import Model, QuerySet
+from django.db.models.deletion import Collector
+
+from audit_django import registry
+from audit_django.capture import m2m
+from audit_django.capture.transactions import take_write_lock
+from audit_django.fields import Tracked
+from audit_django.labels import BATCH
+
+
+def involved(collector: Collector) -> Iterator[Tracked]:
+    """What is audited of the models whose rows go, or whose relations are set to something else."""
+    updated = [relation.model for relation, _ in collector.field_updates]
+    models = [*collector.data, *(rows.model for rows in collector.fast_deletes), *updated]
+    models += [child for model in updated for child in registry.audited_children(model)]
+    for model in models:
+        if (tracked := registry.tracked(model)) is not None:
+            yield tracked
+        elif m2m.is_audited(model):
+            yield from m2m.owners_of(model)
+
+
+def pin(collector: Any) -> None:
+    """Let fast deletes of audited rows delete the rows that are there now, locked, and no others."""
+    pinned: list[Any] = []
+    for rows in collector.fast_deletes:
+        if registry.tracked(rows.model) is None and not m2m.is_audited(rows.model):
+            pinned.append(rows)
+            continue
+        for locked in _locked(rows.model, _keys(rows, collector.using), collector.using):
+            part: QuerySet[Any] = QuerySet(model=rows.model, using=collector.using)
+            part = part.filter(pk__in=[row.pk for row in locked])
+            part._result_cache = locked
+            part._audit_locked = True  # type: ignore[attr-defined]
+            pinned.append(part)
+    collector.fast_deletes = pinned
+
+
+def hold(collector: Collector) -> None:
+    """Lock the rows that go and are not audited, where relations to them are set to something else.
+
+    Else another transaction could refer to them meanwhile, and its rows would be set too, without an event.
+    """
+    if not connections[collector.using].features.has_select_for_update:
+        return  # one writer at a time
+    updates: Any = collector.field_updates
+    referred = {relation.remote_field.model._meta.concrete_model for relation, _ in updates}
+    for model, instances in collector.data.items():
+        if registry.tracked(model) is None and model._meta.concrete_model in referred:
+            deque(read(model, instances, collector.using), maxlen=0)
+
+
+def rows_of(collector: Collector) -> dict[type[Model], list[Any]]:
+    """The rows that go of each model that is audited, or is the through model of an audited field."""
+    found: dict[type[Model], list[Any]] = {}
+    groups: list[tuple[type[Model], Any]] = [*collector.data.items()]
+    groups += [(rows.model, rows) for rows in collector.fast_deletes]
+    for model, group in groups:
+        if registry.tracked(model) is not None or m2m.is_audited(model):
+            found.setdefault(model, []).extend(read(model, group, collector.using))
+    return found
+
+
+def read(model: type[Model], group: Any, using: str) -> Iterator[Model]:
+    """The rows of a queryset or of instances, locked."""
+    if isinstance(group, QuerySet) and getattr(group, "_audit_locked", False):
+        yield from group
+        return
+    if isinstance(group, QuerySet) and group._result_cache is None:
+        keys = _keys(group, using)
+    else:
+        keys = sorted({instance.pk for instance in group}, key=lambda key: (str(type(key)), key))
+    for rows in _locked(model, keys, using):
+        yield from rows
+
+
+def _keys(rows: QuerySet[Any], using: str) -> list[Any]:
+    take_write_lock(using, rows.model)  # before the first read
+    return list(rows.order_by("pk").values_list("pk", flat=True))
+
+
+def _locked(model: type[Model], keys: Sequence[Any], using: str) -> Iterator[list[Model]]:
+    concrete = model._meta.concrete_model or model
+    take_write_lock(using, concrete)
+    for start in range(0, len(keys), BATCH):
+        rows: QuerySet[Any] = QuerySet(model=concrete, using=using)
+        yield list(rows.filter(pk__in=keys[start : start + BATCH]).order_by("pk").select_for_update())
+
+
+def parts_of_children(rows_by_model: Mapping[Tracked, Mapping[Any, Model]]) -> set[tuple[type[Model], Any]]:
+    """The parents' rows of multi-table children that go too: the event is the child's."""
+    return {
+        (parent, getattr(row, parent._meta.pk.attname))
+        for rows in rows_by_model.values()
+        for row in rows.values()
+        for parent in row._meta.get_parent_list()
+    }
