@@ -15,7 +15,7 @@ from django.db.models import Field
 from django.db.models.fields.files import FieldFile
 from django.utils import timezone
 
-from audit_core.codec import plain
+from audit_core.codec import canonical, plain
 from audit_core.errors import EncodeError
 from audit_core.plugins.manager import get_plugin_manager
 from audit_django.conf import get_settings
@@ -24,21 +24,25 @@ from audit_django.conf import get_settings
 def plain_value(field: Field[Any, Any], value: Any) -> Any:
     """``value`` of ``field`` as a plain JSON value.
 
-    What neither JSON nor a plugin knows is asked of the field's own ``value_to_string``, which Django's serializers use. Raises
+    What neither JSON nor a plugin knows is asked of the field's own ``value_to_string``, which Django's serializers use. A
+    document or an array that is longer than ``MAX_VALUE_BYTES`` as canonical JSON is kept as its digest, as a text is. Raises
     :class:`~audit_core.errors.EncodeError` naming the field.
     """
     if isinstance(value, FieldFile):
         value = value.name or ""
     elif isinstance(value, Decimal) and value.is_zero():
         value = value.copy_abs()  # databases do not agree on whether there is a negative zero
+    max_bytes = get_settings().max_value_bytes
     try:
-        return plain(
-            value, encode_unknown=get_plugin_manager().encode_value, max_bytes=get_settings().max_value_bytes
-        )
+        found = plain(value, encode_unknown=get_plugin_manager().encode_value, max_bytes=max_bytes)
+        if isinstance(found, list | dict):
+            digest = plain(canonical(found), max_bytes=max_bytes)
+            return digest if isinstance(digest, dict) else found
+        return found
     except EncodeError as error:
         for form in _forms(field, value):
             try:
-                return plain(form(), max_bytes=get_settings().max_value_bytes)
+                return plain(form(), max_bytes=max_bytes)
             except (EncodeError, TypeError, ValueError):
                 continue
         raise EncodeError(f"{field.model._meta.label}.{field.name}: {error}") from None

@@ -43,7 +43,6 @@ class TransactionState:
         self.holds_write_lock = False
         self._flushing = False
         self._wrapped = False
-        self._process = os.getpid()
 
     def record(self, recorded: RecordedEvent, *, required: bool) -> None:
         """Hold an event until the transaction commits."""
@@ -105,9 +104,6 @@ class TransactionState:
 
     def before_commit(self) -> None:
         """Write what is held; when that fails, leave the transaction rolled back and the connection usable."""
-        if self._process != os.getpid():  # a forked child owns none of its parent's events
-            self.over()
-            return
         try:
             self.flush(commit=True)
         except BaseException as error:
@@ -122,7 +118,6 @@ class TransactionState:
         self.pending.clear()
         self.prelude.drop()
         self.holds_write_lock = False
-        self._process = os.getpid()
         if self._wrapped:
             self._wrapped = False
             if (
@@ -151,6 +146,16 @@ def state_of(connection: BaseDatabaseWrapper) -> TransactionState:
         return state
 
 
+def _forget_the_parents() -> None:
+    """A forked child has none of its parent's events."""
+    for connection in connections.all(initialized_only=True):
+        state_of(connection).over()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_the_parents)
+
+
 @contextmanager
 def joined(using: str) -> Generator[TransactionState]:
     """The transaction that is open on this alias, or one of our own around the block if none is.
@@ -167,11 +172,33 @@ def joined(using: str) -> Generator[TransactionState]:
     ):  # nothing would keep the caller from committing the row without its event
         with transaction.atomic(using=using):
             yield state
+    elif _begun_in_sql(connection):
+        connection.autocommit = False  # what Django would believe if it knew: a block is a savepoint then
+        try:
+            with transaction.atomic(using=using):
+                yield state
+                state.flush()  # nobody will tell us of the COMMIT
+        finally:
+            connection.autocommit = True
+            state.over()
     else:
         with _begin(connection), transaction.atomic(using=using):
             state.holds_write_lock = True
             state.prelude.begin()
             yield state
+
+
+def _begun_in_sql(connection: Any) -> bool:
+    """Whether the application has begun a transaction with a ``BEGIN`` of its own, which Django does not see. Costs no query."""
+    raw = connection.connection
+    match connection.vendor:
+        case "sqlite":
+            return bool(raw.in_transaction)
+        case "postgresql":
+            return raw.info.transaction_status in (2, 3)  # libpq's PQTRANS_INTRANS and PQTRANS_INERROR
+        case "mysql":
+            return bool(getattr(raw, "server_status", 0) & 1)  # PyMySQL's; mysqlclient does not tell
+    return False
 
 
 def take_write_lock(using: str, model: type[Model]) -> None:
