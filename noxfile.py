@@ -148,13 +148,14 @@ def integration(session: nox.Session) -> None:
 
 
 @nox.session(python=OLDEST)
-def upstream(session: nox.Session) -> None:
-    """Django's own tests, plain and with every model audited: a share of them; `-- --all` for all."""
+@nox.parametrize("suite", ["django", "wagtail"])
+def upstream(session: nox.Session, suite: str) -> None:
+    """The own tests of a published package, plain and with every model audited: a share of them; `-- --all` for all."""
     pinned = f"constraints/test-django-{LTS}.txt"
     install_pinned(session, f"test-django-{LTS}")
     install_packages(session)
-    session.install("-c", pinned, "-r", "tests/upstream/requirements/django.txt")
-    session.run("python", "-m", "tests.upstream.django_suite", *(session.posargs or ["--share"]))
+    session.install("-c", pinned, "-r", f"tests/upstream/requirements/{suite}_suite.txt")
+    session.run("python", "-m", f"tests.upstream.{suite}_suite", *(session.posargs or ["--share"]))
 
 
 @nox.session(python=OLDEST)

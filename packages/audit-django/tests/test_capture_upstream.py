@@ -133,6 +133,38 @@ def test_a_link_that_was_saved_as_a_row_is_not_taken_away_without_having_been_ma
     assert len(added) == len(removed)
 
 
+def test_a_through_model_that_refers_to_its_sides_by_several_columns():
+    class Room(models.Model):
+        house = models.IntegerField()
+        guests = models.ManyToManyField(Tag, through="Stay", related_name="+")
+
+        class Meta:
+            app_label = "testapp"
+            unique_together = ("id", "house")
+
+    class Stay(models.Model):
+        tag = models.ForeignKey(Tag, models.CASCADE, related_name="+")
+        number = models.IntegerField()
+        house = models.IntegerField()
+        room = models.ForeignObject(
+            Room, models.CASCADE, ["number", "house"], ["id", "house"], related_name="+"
+        )
+
+        class Meta:
+            app_label = "testapp"
+
+    with audited(Room, Stay):
+        room, tag = Room.objects.create(house=1), Tag.objects.create(name="a")
+        with captured_events() as events:
+            Stay.objects.create(tag=tag, room=room)
+            room.delete()
+        assert told(events) == [
+            ("create", "testapp.Stay"),
+            ("delete", "testapp.Room"),
+            ("delete", "testapp.Stay"),
+        ]
+
+
 def test_an_app_is_installed_later():
     with modify_settings(INSTALLED_APPS={"append": ["django.contrib.sites"]}):
         assert apps.is_installed("django.contrib.sites")

@@ -215,9 +215,9 @@ def build(model: type[Model], options: Options, settings: AuditSettings) -> Trac
     m2m = [
         M2MSpec(field, _label(field, settings.language), len(meta.concrete_fields) + position)
         for position, field in enumerate(meta.many_to_many)
-        if isinstance(
-            field, models.ManyToManyField
-        )  # others have relations that are no such fields (generic ones, taggit)
+        # Others have relations that are no such fields (generic ones, taggit).
+        if isinstance(field, models.ManyToManyField)
+        and _links_keys(field)
         and field.name not in excluded
         and (options.m2m is None or field.name in options.m2m)
     ]
@@ -244,6 +244,15 @@ def _relation(field: Field[Any, Any]) -> str:
 
 def _links_to_parent(field: Field[Any, Any]) -> bool:
     return bool(field.remote_field and getattr(field.remote_field, "parent_link", False))
+
+
+def _links_keys(field: models.ManyToManyField[Any, Any]) -> bool:
+    """Whether a row of the through model has one key for each side, and not several columns (a ``ForeignObject``)."""
+    through, sides = field.remote_field.through, (field.model, field.remote_field.model)
+    if isinstance(through, str):
+        return False  # not there (yet): the system checks say it
+    ends = (end for end in through._meta.fields if end.is_relation and end.remote_field.model in sides)
+    return all(isinstance(end, models.ForeignKey) for end in ends)
 
 
 def _role(field: Field[Any, Any]) -> str | None:
