@@ -248,7 +248,8 @@ def _links_to_parent(field: Field[Any, Any]) -> bool:
 
 def _links_keys(field: models.ManyToManyField[Any, Any]) -> bool:
     """Whether a row of the through model has one key for each side, and not several columns (a ``ForeignObject``)."""
-    through, sides = field.remote_field.through, (field.model, field.remote_field.model)
+    relation: Any = field.remote_field
+    through, sides = relation.through, (field.model, relation.model)
     if isinstance(through, str):
         return False  # not there (yet): the system checks say it
     ends = (end for end in through._meta.fields if end.is_relation and end.remote_field.model in sides)

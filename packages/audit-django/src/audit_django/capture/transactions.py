@@ -24,6 +24,8 @@ from audit_django.capture.round_trips import Prelude
 from audit_django.models.event import TABLE_PREFIX
 from audit_django.outbox import DjangoOutbox
 
+PQTRANS_INTRANS = 2  # libpq's number, in psycopg 2 and 3 alike
+
 AfterCommit = Callable[[str, Sequence[RecordedEvent]], None]
 """Called with the alias of a transaction that has committed events, and those events if a plugin wants to see them."""
 
@@ -167,11 +169,37 @@ def joined(using: str) -> Generator[TransactionState]:
     ):  # nothing would keep the caller from committing the row without its event
         with transaction.atomic(using=using):
             yield state
+    elif _begun_in_sql(connection):
+        with _in_a_savepoint(state):
+            yield state
     else:
         with _begin(connection), transaction.atomic(using=using):
             state.holds_write_lock = True
             state.prelude.begin()
             yield state
+
+
+def _begun_in_sql(connection: Any) -> bool:
+    """Whether the application has executed a BEGIN, as far as the driver knows without asking the server (MariaDB's does not)."""
+    if connection.vendor == "sqlite":
+        return bool(connection.connection.in_transaction)
+    if connection.vendor == "postgresql":
+        return bool(connection.connection.info.transaction_status == PQTRANS_INTRANS)
+    return False
+
+
+@contextmanager
+def _in_a_savepoint(state: TransactionState) -> Generator[None]:
+    """A savepoint with its events in it: nobody sees the COMMIT in SQL, before which they would be written."""
+    state.connection.autocommit = False  # so that atomic() does not BEGIN
+    try:
+        with transaction.atomic(using=state.connection.alias):
+            yield
+            state.flush()
+    finally:
+        state.connection.autocommit = True
+        state.pending.undo()  # nor a ROLLBACK
+        state.over()
 
 
 def take_write_lock(using: str, model: type[Model]) -> None:
