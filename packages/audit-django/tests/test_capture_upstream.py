@@ -13,6 +13,7 @@ from cornerapp.models import Truck, Vehicle
 from django.apps import apps
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import User
+from django.core.checks import Tags, run_checks
 from django.core.exceptions import FieldError
 from django.db import IntegrityError, NotSupportedError, connection, models, transaction
 from django.test import modify_settings, override_settings
@@ -251,6 +252,13 @@ def test_a_setting_of_somebody_else_costs_nothing():
     before = registry.tracked(Customer)
     with override_settings(SOMETHING_ELSE=True):
         assert registry.tracked(Customer) is before
+
+
+@pytest.mark.parametrize("code", ["no-such-language-", None])
+def test_a_language_that_django_does_not_have_is_left_to_the_system_checks(code):
+    with override_settings(LANGUAGE_CODE=code):
+        assert registry.tracked(Customer)
+        assert "translation.E001" in {problem.id for problem in run_checks(tags=[Tags.translation])}
 
 
 def test_a_project_without_time_zones():
