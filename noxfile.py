@@ -32,7 +32,17 @@ nox.needs_version = ">=2026.4"
 nox.options.default_venv_backend = "uv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = True
-nox.options.sessions = ["lint", "types", "docs", "wheels", "floor", "tests", "integration", "browser"]
+nox.options.sessions = [
+    "lint",
+    "types",
+    "docs",
+    "wheels",
+    "floor",
+    "tests",
+    "integration",
+    "browser",
+    "published",
+]
 
 # pyenv's shims answer for one version only: the real interpreters come before them.
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
