@@ -16,6 +16,7 @@ from django.contrib.auth.models import User
 from django.core.checks import Tags, run_checks
 from django.core.exceptions import FieldError
 from django.db import IntegrityError, NotSupportedError, connection, models, transaction
+from django.db.migrations.state import ProjectState
 from django.test import modify_settings, override_settings
 from django.utils.functional import SimpleLazyObject
 from testapp.models import Customer, Group, Member, Membership, Policy, Tag
@@ -165,6 +166,24 @@ def test_a_through_model_that_refers_to_its_sides_by_several_columns():
             ("delete", "testapp.Room"),
             ("delete", "testapp.Stay"),
         ]
+
+
+def test_the_historical_models_of_a_migration_write_as_without_audit():
+    tag, customer = Tag.objects.create(name="a"), Customer.objects.create(name="Acme")
+    then = ProjectState.from_apps(apps).apps
+    with captured_events() as events:
+        policy = then.get_model("testapp", "Policy").objects.create(number="P-1", customer_id=customer.pk)
+        policy.tags.add(then.get_model("testapp", "Tag").objects.get(pk=tag.pk))
+        then.get_model("testapp", "Claim").objects.bulk_create(
+            [then.get_model("testapp", "Claim")(policy=policy)]
+        )
+        policy.status = "approved"
+        policy.save()
+        type(policy).objects.update(notes="moved")
+        assert Policy.objects.get().tags.get() == tag
+        policy.delete()
+    assert told(events) == []
+    assert not Policy.objects.exists()
 
 
 def test_an_app_is_installed_later():
