@@ -16,6 +16,7 @@ DATABASES = ["sqlite", "postgres", "mariadb"]
 OLDEST, NEWEST = PYTHONS[0], PYTHONS[-1]
 LTS, NEWEST_DJANGO = DJANGOS
 SERVERS = ["postgres", "mariadb", "redis", "rabbitmq"]  # what the tests marked `integration` talk to
+APPLICATIONS = ["wagtail", "oscar"]  # written by others, tried with every model audited
 EVERYWHERE = "not integration and not browser"
 QUICK = f"not slow and {EVERYWHERE}"
 
@@ -31,7 +32,17 @@ nox.needs_version = ">=2026.4"
 nox.options.default_venv_backend = "uv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = True
-nox.options.sessions = ["lint", "types", "docs", "wheels", "floor", "tests", "integration", "browser"]
+nox.options.sessions = [
+    "lint",
+    "types",
+    "docs",
+    "wheels",
+    "floor",
+    "tests",
+    "integration",
+    "browser",
+    "published",
+]
 
 # pyenv's shims answer for one version only: the real interpreters come before them.
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
@@ -148,22 +159,24 @@ def integration(session: nox.Session) -> None:
 
 
 @nox.session(python=OLDEST)
-def upstream(session: nox.Session) -> None:
-    """Django's own tests, plain and with every model audited: a share of them; `-- --all` for all."""
-    pinned = f"constraints/test-django-{LTS}.txt"
-    install_pinned(session, f"test-django-{LTS}")
+@nox.parametrize("application", [nox.param(name, id=name) for name in APPLICATIONS])
+def published(session: nox.Session, application: str) -> None:
+    """A published Django application at work, with every model audited."""
+    install_pinned(session, application)
     install_packages(session)
-    session.install("-c", pinned, "-r", "tests/upstream/requirements/django.txt")
-    session.run("python", "-m", "tests.upstream.django_suite", *(session.posargs or ["--share"]))
+    session.run("python", "-m", "pytest", f"tests/upstream/test_{application}.py", *session.posargs)
 
 
 @nox.session(python=OLDEST)
-@nox.parametrize("application", ["wagtail", "oscar"])
-def published(session: nox.Session, application: str) -> None:
-    """A published Django application at work, with every model audited."""
-    session.install(f"django=={LTS}.*", "-r", f"tests/upstream/requirements/{application}.txt")
-    session.install(*(f"packages/{name}" for name in PACKAGES))
-    session.run("python", "-m", "pytest", f"tests/upstream/test_{application}.py", *session.posargs)
+@nox.parametrize("suite", [nox.param(name, id=name) for name in ("django", "wagtail")])
+def upstream(session: nox.Session, suite: str) -> None:
+    """The own tests of a published package, plain and with every model audited: a share of them; `-- --all` for all."""
+    pinned = suite if suite in APPLICATIONS else f"test-django-{LTS}"
+    install_pinned(session, pinned)
+    install_packages(session)
+    wanted = f"tests/upstream/requirements/{suite}.txt"
+    session.install("-c", f"constraints/{pinned}.txt", "-r", wanted)
+    session.run("python", "-m", f"tests.upstream.{suite}_suite", *(session.posargs or ["--share"]))
 
 
 @nox.session
@@ -183,7 +196,8 @@ def constraints(session: nox.Session) -> None:
         wanted = Path(session.create_tmp()) / f"django-{django}.txt"
         wanted.write_text(f"django=={django}.*\n")
         pin(f"test-django-{django}", pythons[0], "test", "--constraints", str(wanted))
-    pin("dev", OLDEST, "dev", "--constraints", f"constraints/test-django-{LTS}.txt")
+    for group in ("dev", *APPLICATIONS):
+        pin(group, OLDEST, group, "--constraints", f"constraints/test-django-{LTS}.txt")
 
 
 @nox.session

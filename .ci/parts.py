@@ -83,7 +83,7 @@ def parts() -> list[Part]:
     on = {tag: [item["session"] for item in tests if tag in item["tags"]] for tag in DATABASES}
 
     def with_tests(session: str, *sees: str) -> Part:
-        name = session.removeprefix("tests(").removesuffix(")")
+        name = re.sub(r"^tests\((.*)\)$", r"\1", session)
         return Part(name, (NOX, "--session", session, "--", "--junitxml={junit}"), sees)
 
     return [
@@ -93,6 +93,8 @@ def parts() -> list[Part]:
         Part("test", ("make", "test", "PYTEST_ARGS=--junitxml={junit}")),
         *map(with_tests, on["sqlite"]),
         with_tests("browser", "AUDIT_TEST_CHROMIUM"),
+        with_tests("published(oscar)"),
+        with_tests("published(wagtail)"),
         with_tests("wheels"),
         with_tests("floor"),
         Part("types", (NOX, "--session", "types")),

@@ -15,7 +15,7 @@ import django
 django.setup()
 
 from django.db import connection  # noqa: E402
-from django.db.models import ManyToManyField, QuerySet  # noqa: E402
+from django.db.models import QuerySet  # noqa: E402
 from tests.replay import texts  # noqa: E402
 
 from audit_core.codec import plain  # noqa: E402
@@ -39,12 +39,10 @@ def table(model: Any) -> dict[str, Any]:
         for row in QuerySet(model).values("pk", *(spec.attname for spec in specs))
     }
     links: dict[str, dict[str, list[str]]] = {key: {} for key in rows}
-    for field in model._meta.many_to_many:
-        # A through model that the application declares has rows, and events, of its own.
-        if isinstance(field, ManyToManyField) and field.remote_field.through._meta.auto_created:
-            own, other = field.m2m_field_name(), field.m2m_reverse_field_name()
-            for one, two in QuerySet(field.remote_field.through).values_list(own, other):
-                links[str(plain(one))].setdefault(field.name, []).append(json.dumps(plain(two)))
+    for spec in tracked(model).m2m:
+        own, other = spec.field.m2m_field_name(), spec.field.m2m_reverse_field_name()
+        for one, two in QuerySet(spec.field.remote_field.through).values_list(own, other):
+            links[str(plain(one))].setdefault(spec.field.name, []).append(json.dumps(plain(two)))
     parents = [parent._meta.label for parent in model._meta.all_parents]
     return {"rows": rows, "links": links, "parents": parents}
 

@@ -8,7 +8,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-CACHE = Path(__file__).resolve().parents[2] / ".nox" / "upstream"
+CACHE = Path(__file__).resolve().parents[2] / ".nox" / "sources"
 
 
 def source_of(package: str, version: str) -> Path:

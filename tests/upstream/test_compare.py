@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from tests.upstream.compare import compare, known_faults
 
 TEST = """
@@ -59,6 +60,7 @@ def test_a_statement_about_captured_queries_is_about_queries_and_the_next_one_is
     assert list(result.faults) == ["b"]
 
 
-def test_every_known_fault_has_a_reason() -> None:
-    known = known_faults(Path(__file__).parent / "known_faults.toml", "django")
+@pytest.mark.parametrize("suite", ["django", "wagtail"])
+def test_every_known_fault_has_a_reason(suite: str) -> None:
+    known = known_faults(Path(__file__).parent / "known_faults.toml", suite)
     assert all(len(reason) > 20 for reason in known.values())

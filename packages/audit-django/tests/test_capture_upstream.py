@@ -9,8 +9,10 @@ from cornerapp.models import Truck, Vehicle
 from django.apps import apps
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import User
+from django.core.checks import Tags, run_checks
 from django.core.exceptions import FieldError
-from django.db import NotSupportedError, connection, models
+from django.db import IntegrityError, NotSupportedError, connection, models, transaction
+from django.db.migrations.state import ProjectState
 from django.test import modify_settings, override_settings
 from django.utils.functional import SimpleLazyObject
 from made_models import audited
@@ -18,6 +20,7 @@ from testapp.models import BestEffort, Customer, Group, Member, Membership, Poli
 
 from audit_core.errors import EncodeError
 from audit_django import registry
+from audit_django.capture import transactions
 from audit_django.log import DjangoLog
 from audit_django.models import AuditEvent
 from audit_django.testing import captured_events
@@ -111,6 +114,56 @@ def test_a_link_that_was_saved_as_a_row_is_not_taken_away_without_having_been_ma
     assert len(added) == len(removed)
 
 
+def test_a_through_model_that_refers_to_its_sides_by_several_columns():
+    class Room(models.Model):
+        house = models.IntegerField()
+        guests = models.ManyToManyField(Tag, through="Stay", related_name="+")
+
+        class Meta:
+            app_label = "testapp"
+            unique_together = ("id", "house")
+
+    class Stay(models.Model):
+        tag = models.ForeignKey(Tag, models.CASCADE, related_name="+")
+        number = models.IntegerField()
+        house = models.IntegerField()
+        room = models.ForeignObject(
+            Room, models.CASCADE, ["number", "house"], ["id", "house"], related_name="+"
+        )
+
+        class Meta:
+            app_label = "testapp"
+
+    with audited(Room, Stay):
+        room, tag = Room.objects.create(house=1), Tag.objects.create(name="a")
+        with captured_events() as events:
+            Stay.objects.create(tag=tag, room=room)
+            room.delete()
+        assert told(events) == [
+            ("create", "testapp.Stay"),
+            ("delete", "testapp.Room"),
+            ("delete", "testapp.Stay"),
+        ]
+
+
+def test_the_historical_models_of_a_migration_write_as_without_audit():
+    tag, customer = Tag.objects.create(name="a"), Customer.objects.create(name="Acme")
+    then = ProjectState.from_apps(apps).apps
+    with captured_events() as events:
+        policy = then.get_model("testapp", "Policy").objects.create(number="P-1", customer_id=customer.pk)
+        policy.tags.add(then.get_model("testapp", "Tag").objects.get(pk=tag.pk))
+        then.get_model("testapp", "Claim").objects.bulk_create(
+            [then.get_model("testapp", "Claim")(policy=policy)]
+        )
+        policy.status = "approved"
+        policy.save()
+        type(policy).objects.update(notes="moved")
+        assert Policy.objects.get().tags.get() == tag
+        policy.delete()
+    assert told(events) == []
+    assert not Policy.objects.exists()
+
+
 def test_an_app_is_installed_later():
     with modify_settings(INSTALLED_APPS={"append": ["django.contrib.sites"]}):
         assert apps.is_installed("django.contrib.sites")
@@ -198,6 +251,13 @@ def test_a_setting_of_somebody_else_costs_nothing():
         assert registry.tracked(Customer) is before
 
 
+@pytest.mark.parametrize("code", ["no-such-language-", None])
+def test_a_language_that_django_does_not_have_is_left_to_the_system_checks(code):
+    with override_settings(LANGUAGE_CODE=code):
+        assert registry.tracked(Customer)
+        assert "translation.E001" in {problem.id for problem in run_checks(tags=[Tags.translation])}
+
+
 def test_a_project_without_time_zones():
     started = datetime.now(UTC)
     with override_settings(USE_TZ=False):
@@ -272,3 +332,30 @@ def test_a_transaction_that_the_application_began_in_sql(end):
     ]
     assert told(events) == [*(written if end == "COMMIT" else []), ("create", "testapp.Tag")]
     assert list(Customer.objects.values_list("name", flat=True)) == (["Bolt"] if end == "COMMIT" else [])
+
+
+@pytest.mark.xfail(
+    connection.vendor == "mysql",
+    strict=True,
+    reason="the driver does not say that a transaction is open, so our COMMIT ends it",
+)
+def test_of_a_transaction_that_was_begun_in_sql_nobody_hears_too_early(monkeypatch):
+    told = []
+    monkeypatch.setattr(transactions, "after_commit", [lambda *args: told.append(args)])
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        Customer.objects.create(name="Acme")
+        cursor.execute("ROLLBACK")
+        assert not Customer.objects.exists()
+        assert not AuditEvent.objects.exists()
+        with transaction.atomic():
+            assert not Tag.objects.exists()
+        assert told == []  # not of what was rolled back
+
+        cursor.execute("BEGIN")
+        customer = Customer.objects.create(name="Bell")
+        with pytest.raises(IntegrityError):
+            Customer.objects.create(pk=customer.pk, name="Cole")
+        cursor.execute("COMMIT")
+    assert Customer.objects.get() == customer
+    assert AuditEvent.objects.get().target_id == str(customer.pk)

@@ -210,6 +210,19 @@ class TestTransactions:
         _, row = create()
         assert opened(row) == SSN
 
+    @pytest.mark.skipif(
+        connection.vendor == "mysql", reason="MariaDB's driver does not tell of a BEGIN in SQL"
+    )
+    def test_nor_one_that_was_rolled_back_in_sql(self):
+        with connection.cursor() as cursor:
+            cursor.execute("BEGIN")
+            create()
+            create()
+            assert DataKey.objects.count() == 1
+            cursor.execute("ROLLBACK")
+        _, row = create()
+        assert opened(row) == SSN
+
     def test_nor_one_that_a_savepoint_took_with_it(self):
         with transaction.atomic():
             with pytest.raises(Stop), transaction.atomic():

@@ -2,25 +2,14 @@
 
 import os
 import sys
-from urllib.parse import urlsplit
 
 from test_sqlite import *  # noqa: F403
+from upstream_server import postgres
 
 TEST_RUNNER = "upstream_runner.Runner"
 
 if "UPSTREAM_POSTGRES" in os.environ:
-    server = urlsplit(os.environ["UPSTREAM_POSTGRES"])
-    DATABASES = {
-        alias: {
-            "ENGINE": "django.db.backends.postgresql",
-            "NAME": f"audit_upstream_{alias}_{os.getpid()}",
-            "USER": server.username,
-            "PASSWORD": server.password or "",
-            "HOST": server.hostname,
-            "PORT": server.port or "",
-        }
-        for alias in ("default", "other")
-    }
+    DATABASES = {alias: postgres(alias) for alias in ("default", "other")}
 
 # The apps that every test has: runtests.py installs them before it looks for tests. Its subprocesses need nothing of ours.
 if "UPSTREAM_AUDITED" in os.environ and hasattr(sys.modules["__main__"], "ALWAYS_INSTALLED_APPS"):

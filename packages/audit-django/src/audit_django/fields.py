@@ -66,7 +66,11 @@ class FieldSpec:
         self.sets_itself = _sets_itself(field)
         self._own_type = _OWN_TYPES.get(type(field))
         self.language = language
-        self.label = _label(field, language)
+
+    @cached_property
+    def label(self) -> str | None:
+        """What people call the field, where it says more than its name."""
+        return _label(self.field, self.language)
 
     @cached_property
     def choices(self) -> dict[Any, str]:
@@ -122,13 +126,18 @@ class FieldSpec:
         return kind is bool or -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class M2MSpec:
     """One many-to-many field that is audited."""
 
     field: Any  # a ManyToManyField
-    label: str | None
     position: int
+    language: str
+
+    @cached_property
+    def label(self) -> str | None:
+        """What people call the field, where it says more than its name."""
+        return _label(self.field, self.language)
 
     def change(self, added: Sequence[Any], removed: Sequence[Any]) -> Change:
         """The change that links ``added`` and unlinks ``removed``, both ``{"pk": …, "repr": …}``."""
@@ -147,14 +156,25 @@ class Tracked:
     """An audited model: ``fields`` in model order (without the primary key, which is the target's id)."""
 
     model: type[Model]
-    kind: str
-    kind_plural: str
+    language: str
     fields: Sequence[FieldSpec]
     m2m: Sequence[M2MSpec]
     condition: Callable[[Any], bool] | None
     required: bool
     before: str
     subject: Subject | None
+
+    @cached_property
+    def kind(self) -> str:
+        """What people call one such object."""
+        with translation.override(self.language):
+            return str(self.model._meta.verbose_name)
+
+    @cached_property
+    def kind_plural(self) -> str:
+        """What people call several of them."""
+        with translation.override(self.language):
+            return str(self.model._meta.verbose_name_plural)
 
     @property
     def type(self) -> str:
@@ -213,20 +233,17 @@ def build(model: type[Model], options: Options, settings: AuditSettings) -> Trac
         role = "owner" if field.name in options.owner else _role(field)
         specs.append(FieldSpec(field, position, sensitive=sensitive, role=role, language=settings.language))
     m2m = [
-        M2MSpec(field, _label(field, settings.language), len(meta.concrete_fields) + position)
+        M2MSpec(field, len(meta.concrete_fields) + position, settings.language)
         for position, field in enumerate(meta.many_to_many)
-        if isinstance(
-            field, models.ManyToManyField
-        )  # others have relations that are no such fields (generic ones, taggit)
+        # Others have relations that are no such fields (generic ones, taggit).
+        if isinstance(field, models.ManyToManyField)
+        and _links_keys(field)
         and field.name not in excluded
         and (options.m2m is None or field.name in options.m2m)
     ]
-    with translation.override(settings.language):
-        kind, kind_plural = str(meta.verbose_name), str(meta.verbose_name_plural)
     return Tracked(
         model=model,
-        kind=kind,
-        kind_plural=kind_plural,
+        language=settings.language,
         fields=tuple(specs),
         m2m=tuple(m2m),
         condition=options.condition,
@@ -244,6 +261,16 @@ def _relation(field: Field[Any, Any]) -> str:
 
 def _links_to_parent(field: Field[Any, Any]) -> bool:
     return bool(field.remote_field and getattr(field.remote_field, "parent_link", False))
+
+
+def _links_keys(field: models.ManyToManyField[Any, Any]) -> bool:
+    """Whether a row of the through model has one key for each side, and not several columns (a ``ForeignObject``)."""
+    relation: Any = field.remote_field
+    through, sides = relation.through, (field.model, relation.model)
+    if isinstance(through, str):
+        return False  # not there (yet): the system checks say it
+    ends = (end for end in through._meta.fields if end.is_relation and end.remote_field.model in sides)
+    return all(isinstance(end, models.ForeignKey) for end in ends)
 
 
 def _role(field: Field[Any, Any]) -> str | None:

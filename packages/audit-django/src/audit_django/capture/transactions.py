@@ -173,14 +173,8 @@ def joined(using: str) -> Generator[TransactionState]:
         with transaction.atomic(using=using):
             yield state
     elif _begun_in_sql(connection):
-        connection.autocommit = False  # what Django would believe if it knew: a block is a savepoint then
-        try:
-            with transaction.atomic(using=using):
-                yield state
-                state.flush()  # nobody will tell us of the COMMIT
-        finally:
-            connection.autocommit = True
-            state.over()
+        with _in_a_savepoint(state):
+            yield state
     else:
         with _begin(connection), transaction.atomic(using=using):
             state.holds_write_lock = True
@@ -199,6 +193,20 @@ def _begun_in_sql(connection: Any) -> bool:
         case "mysql":
             return bool(getattr(raw, "server_status", 0) & 1)  # PyMySQL's; mysqlclient does not tell
     return False
+
+
+@contextmanager
+def _in_a_savepoint(state: TransactionState) -> Generator[None]:
+    """A savepoint with its events in it: nobody sees the COMMIT in SQL, before which they would be written."""
+    state.connection.autocommit = False  # so that atomic() does not BEGIN
+    try:
+        with transaction.atomic(using=state.connection.alias):
+            yield
+            state.flush()
+    finally:
+        state.connection.autocommit = True
+        state.pending.undo()  # nor a ROLLBACK
+        state.over()
 
 
 def take_write_lock(using: str, model: type[Model]) -> None:

@@ -77,7 +77,8 @@ class DjangoKeyring:
         if row is None:
             return self._create(scope, new)
         key = get_settings().secrets.unwrap(row.stored())
-        _committed.put(self.using, key)
+        if connections[self.using].commit_on_exit:  # else it may be of a transaction that ends unseen
+            _committed.put(self.using, key)
         return key
 
     def of_scopes(self, tenant: str | None, subject: str | None) -> Iterator[DataKey]:
