@@ -334,11 +334,13 @@ class Curious:
 class TestRecorder:
     def test_secrets_are_sealed_before_a_plugin_sees_the_event(self, keyring):
         plugin = Curious()
-        recorder = Recorder(
-            PluginManager(entry_points=[], plugins={"curious": plugin}),
+        recorder = Recorder(PluginManager(entry_points=[], plugins={"curious": plugin}))
+        recorded = recorder.build(
+            "update",
+            diff={"ssn": ssn("1", SSN)},
+            tenant="acme",
             key_of=lambda event: keyring.for_scope(Scope(event.tenant)),
         )
-        recorded = recorder.build("update", diff={"ssn": ssn("1", SSN)}, tenant="acme")
         assert SSN not in recorded.text
         assert "sealed" in plugin.seen[0]
         assert SSN not in plugin.seen[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, overload
 
@@ -16,7 +16,7 @@ from django.utils.module_loading import autodiscover_modules
 from audit_core.errors import ConfigurationError
 from audit_django.conf import BEFORE, ON_ERROR, get_settings
 from audit_django.fields import Subject, Tracked, build, is_password
-from audit_django.values import target_field
+from audit_django.values import source_fields, target_field
 
 _M = TypeVar("_M", bound=type[Model])
 
@@ -214,12 +214,17 @@ def _options(model: type[Model]) -> Options:
     )
 
 
-def is_sensitive(field: Any) -> bool:
-    """Whether the values of a field never leave the recorder: it, or what it refers to, is named so or declared so."""
+def is_sensitive(field: Any, declared: Collection[str] = ()) -> bool:
+    """Whether the values of a field never leave the recorder: it, what it refers to, or what the database computes it from is
+    named so or declared so. ``declared``: for a multi-table child, whose fields may be its parents'.
+    """
     pattern = get_settings().sensitive_names
-    declared = field.name in _options(field.model).sensitive
-    if declared or is_password(field) or (pattern and pattern.search(field.name)):
+    if field.name in declared or field.name in _options(field.model).sensitive:
         return True
+    if is_password(field) or (pattern and pattern.search(field.name)):
+        return True
+    if field.generated:
+        return any(is_sensitive(source, declared) for source in source_fields(field))
     target = target_field(field)
     return target is not None and is_sensitive(target)
 
@@ -235,10 +240,21 @@ def secrets_of(instance: Model) -> list[str]:
         _secrets[model] = [
             field.attname
             for field in model._meta.concrete_fields
-            if not field.is_relation and (field.name in own or is_sensitive(field))
+            if not field.is_relation and is_sensitive(field, own)
         ]
     values = (instance.__dict__.get(name) for name in _secrets[model])
-    return sorted((str(v) for v in values if v not in (None, "")), key=len, reverse=True)
+    texts = {text for value in values for text in _texts(value)}
+    return sorted(texts, key=len, reverse=True)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """``value`` as text, and each value of a document."""
+    if value is None or value in ("", [], {}):
+        return
+    yield str(value)
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
 
 
 _children: dict[type[Model], list[type[Model]]] = {}
@@ -311,7 +327,7 @@ def _subject_problem(model: type[Model], name: str, columns: Sequence[str]) -> s
     if name not in columns:
         return f"which the model does not have.{_suggest(name, columns)}"
     field: Any = model._meta.get_field(name)
-    if is_sensitive(field):
+    if is_sensitive(field, _options(model).sensitive):
         return "a sensitive field, but the table of keys names the person. Name another, or a function that gives a pseudonym."
     if field.is_relation and not field.target_field.primary_key:
         return "which refers to another field than the primary key. Name a function that gives one name for each person."

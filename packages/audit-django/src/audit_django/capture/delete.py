@@ -19,6 +19,7 @@ from django.db.models.signals import pre_delete
 from audit_core.context import audit_context, current
 from audit_core.diff import Change
 from audit_core.event import Target
+from audit_core.privacy.frames import discreet
 from audit_django import registry
 from audit_django.capture import changes, guard, m2m, update
 from audit_django.capture.before import Row
@@ -36,6 +37,7 @@ def install() -> None:
     Collector.delete = delete  # type: ignore[method-assign]
 
 
+@discreet
 @functools.wraps(_delete)
 def delete(self: Collector) -> Any:
     """Delete what was collected, and record each audited object that goes or changes with it."""

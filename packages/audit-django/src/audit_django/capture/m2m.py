@@ -17,6 +17,7 @@ from django.db.models.signals import m2m_changed
 
 from audit_core.codec import plain
 from audit_core.errors import ConfigurationError
+from audit_core.privacy.frames import discreet
 from audit_django import registry
 from audit_django.capture import guard
 from audit_django.capture.push import push_or_join
@@ -78,6 +79,7 @@ class _Through:
         return list(rows.order_by("pk").select_for_update().values_list(self.owner, self.other))
 
 
+@discreet
 def _changed(
     sender: type[Model],
     instance: Model,

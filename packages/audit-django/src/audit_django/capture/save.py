@@ -14,6 +14,7 @@ from typing import Any
 from django.db import DatabaseError, router
 from django.db.models import Model
 
+from audit_core.privacy.frames import discreet
 from audit_django import registry
 from audit_django.capture import before as database
 from audit_django.capture import changes, guard, loaded, m2m
@@ -36,6 +37,7 @@ def install() -> None:
     Model._save_parents = save_parents  # type: ignore[attr-defined]
 
 
+@discreet
 @functools.wraps(_save_parents)
 def save_parents(
     self: Model, cls: type[Model], using: str, update_fields: Any, *args: Any, **kwargs: Any
@@ -63,6 +65,7 @@ def save_parents(
         raise
 
 
+@discreet
 @functools.wraps(_save_table)
 def save_table(
     self: Model,
