@@ -299,13 +299,20 @@ def problems() -> list[str]:
         meta = model._meta
         columns = [field.name for field in meta.concrete_fields]
         relations = [field.name for field in meta.many_to_many]
+        links = {("sensitive", name) for name in relations}
+        found += [
+            f"register({meta.label!r}): sensitive names {name!r}, a many-to-many field, whose events have the keys and labels of "
+            "other objects. Declare sensitive what their labels are made of, or exclude the field."
+            for name in options.sensitive
+            if name in relations
+        ]
         for option, known in (("fields", columns), ("exclude", columns + relations), ("sensitive", columns),
                               ("owner", columns), ("m2m", relations)):  # fmt: skip
             found += [
                 f"register({meta.label!r}): {option} names {name!r}, which the model does not have."
                 f"{_suggest(name, known)}"
                 for name in getattr(options, option) or ()
-                if name not in known
+                if name not in known and (option, name) not in links
             ]
         keys = {field.name for field in meta.pk_fields}
         found += [

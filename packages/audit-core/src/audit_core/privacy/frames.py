@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from traceback import walk_tb
 from types import FrameType
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -62,10 +63,8 @@ def _frames(error: BaseException) -> Iterator[FrameType]:
 
 
 def _clear(frame: FrameType) -> None:
-    try:
+    with suppress(RuntimeError):  # it is still running
         frame.clear()
-    except RuntimeError:
-        pass  # it is still running
 
 
 def _package(module: str) -> str:

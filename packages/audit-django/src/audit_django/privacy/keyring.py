@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from audit_core.event import Event
 from audit_core.privacy.keyring import missing
 from audit_core.privacy.keys import DataKey, Scope, WrappedKey
 from audit_django.capture.guard import writing
+from audit_django.capture.pending import Pending
 from audit_django.capture.transactions import TransactionState, state_of
 from audit_django.conf import get_settings
 from audit_django.models import DataKey as DataKeyRow
@@ -42,7 +44,7 @@ def key_of(state: TransactionState, event: Event) -> DataKey | None:
         subject = subject_of(event, using)
     except SubjectUnknown:
         return None  # under the tenant's key they would outlive the person's
-    with writing(using):
+    with writing(using), state.held():
         return DjangoKeyring(using).for_scope(scope_of(event.tenant, subject))
 
 
@@ -92,7 +94,7 @@ class DjangoKeyring:
         key, wrapped = secrets.new_key(scope)
         DataKeyRow.of(wrapped).save(using=self.using, force_insert=True)
         pending.data_keys[place] = key
-        pending.on_undo(lambda: pending.data_keys.pop(place, None))
+        pending.on_undo(partial(_drop, pending, place))
         return key
 
     def of_scopes(self, tenant: str | None, subject: str | None) -> Iterator[DataKey]:
@@ -107,6 +109,10 @@ class DjangoKeyring:
         )
         found: Iterable[WrappedKey] = (row.stored() for row in rows.order_by("id"))
         return next((key for key in found if key.scope == scope), None)  # MariaDB finds "ACME" for "acme"
+
+
+def _drop(pending: Pending, place: tuple[int, Scope]) -> None:
+    pending.data_keys.pop(place, None)
 
 
 def forget_keys() -> None:
