@@ -22,7 +22,8 @@ def discreet(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
     Those of Django, of a driver or of the application keep theirs: they would be on the page without us as well.
     """
-    packages = {"audit_core", _package(function.__module__)}
+    home: Any = function  # `wraps` gives it the name of the module that it was taken from
+    packages = {"audit_core", _package(home.__globals__["__name__"])}
 
     @functools.wraps(function)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
