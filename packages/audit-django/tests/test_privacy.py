@@ -372,7 +372,7 @@ class TestTransactions:
     def test_nor_one_whose_commit_has_failed(self):
         with pytest.raises(IntegrityError), transaction.atomic():
             create()
-            Policy.objects.create(number="P-1", customer_id=0)  # seen at COMMIT, by MariaDB at once
+            Policy.objects.create(number="P-1", customer_id=999_999)  # seen at COMMIT, by MariaDB at once
         assert not DataKey.objects.exists()
         _, row = create()
         assert opened(row) == SSN

@@ -44,8 +44,7 @@ def key_of(state: TransactionState, event: Event) -> DataKey | None:
         subject = subject_of(event, using)
     except SubjectUnknown:
         return None  # under the tenant's key they would outlive the person's
-    with writing(using), state.held():
-        return DjangoKeyring(using).for_scope(scope_of(event.tenant, subject))
+    return DjangoKeyring(using).for_scope(scope_of(event.tenant, subject))
 
 
 def scope_of(tenant: str | None, subject: str | None) -> Scope:
@@ -80,21 +79,22 @@ class DjangoKeyring:
 
     def for_scope(self, scope: Scope) -> DataKey:
         """The oldest key of this scope that was not destroyed; a new one, in the open transaction, if there is none."""
-        pending = state_of(connections[self.using]).pending
+        state = state_of(connections[self.using])
         place = os.getpid(), scope  # a forked child has none of its parent's transactions
-        key = pending.data_keys.get(place) or _committed.get(self.using, scope)
+        key = state.pending.data_keys.get(place) or _committed.get(self.using, scope)
         if key is not None:
             return key
         secrets = get_settings().secrets
-        wrapped = self._oldest(scope)
-        if wrapped is not None:
-            key = secrets.unwrap(wrapped)
-            _committed.put(self.using, key)
-            return key
-        key, wrapped = secrets.new_key(scope)
-        DataKeyRow.of(wrapped).save(using=self.using, force_insert=True)
-        pending.data_keys[place] = key
-        pending.on_undo(partial(_drop, pending, place))
+        with writing(self.using), state.held():
+            wrapped = self._oldest(scope)
+            if wrapped is not None:
+                key = secrets.unwrap(wrapped)
+                _committed.put(self.using, key)
+                return key
+            key, wrapped = secrets.new_key(scope)
+            DataKeyRow.of(wrapped).save(using=self.using, force_insert=True)
+        state.pending.data_keys[place] = key
+        state.pending.on_undo(partial(_drop, state.pending, place))
         return key
 
     def of_scopes(self, tenant: str | None, subject: str | None) -> Iterator[DataKey]:
