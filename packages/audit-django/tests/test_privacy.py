@@ -131,6 +131,16 @@ class TestSealing:
         assert row.event.diff["number"].after == "P-2"  # one event, and the value opens in that
         assert (opened(row, "owner", "before"), row.event.diff["owner"].after) == (key, None)
 
+    def test_a_deletion_does_not_say_whom_a_sensitive_relation_referred_to(self, options):
+        options(Claim, sensitive=["policy"])
+        customer, _ = create()
+        policy = Policy.objects.create(number="P-1", customer=customer)
+        Claim.objects.create(policy=policy, amount=7)
+        Policy.objects.filter(pk=policy.pk).delete()
+        [row] = AuditEvent.objects.filter(action="delete", target_type="testapp.Claim")
+        assert row.event.related == ()
+        assert opened(row, "policy", "before") == policy.pk
+
     def test_a_field_that_a_multi_table_child_has_from_its_parent(self, options):
         options(Truck, sensitive=["name"])
         truck = Truck.objects.create(name=SSN)

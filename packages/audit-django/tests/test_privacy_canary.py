@@ -95,6 +95,12 @@ def logged():
             if entry.name == "django.db.backends" and not ours(entry.sql):
                 return
             lines.append(f"{entry.getMessage()} {entry.__dict__!r} {logging.Formatter().format(entry)}")
+            if entry.exc_info:  # whoever collects errors from the log has the variables too
+                lines.extend(
+                    repr(frame.f_locals)
+                    for frame, _ in traceback.walk_tb(entry.exc_info[2])
+                    if frame.f_globals["__name__"].startswith(("audit_core", "audit_django"))
+                )
 
     root, handler = logging.getLogger(), Keep()
     level, sql = root.level, logging.getLogger("django.db.backends")

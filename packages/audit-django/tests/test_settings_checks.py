@@ -83,6 +83,20 @@ def test_no_check_and_no_error_shows_a_secret(settings, keys):
     assert not any(SECRET in text for text in shown)
 
 
+@pytest.mark.parametrize(
+    "name",
+    "password api_token client_secret ssn social_security_number card_number CardNumber creditcard card_no cvv cvc iban "
+    "apikey api_key".split(),
+)
+def test_names_that_are_sensitive_by_default(name):
+    assert get_settings().sensitive_names.search(name)
+
+
+@pytest.mark.parametrize("name", "name email amount card_note discount passport number cargo".split())
+def test_names_that_are_not(name):
+    assert not get_settings().sensitive_names.search(name)
+
+
 def test_settings_in_force_show_no_secret(settings):
     settings.AUDIT = {"SENSITIVE_KEYS": [SECRET]}
     assert get_settings().secrets

@@ -40,7 +40,9 @@ DEFAULT_EXCLUDED_MODELS = (
     "django_tasks_database.DBTaskResult",
     "sessions.Session",
 )
-DEFAULT_SENSITIVE_PATTERN = r"password|passwd|secret|token|api_?key|ssn|social_security|card_?number|cvv|iban"
+DEFAULT_SENSITIVE_PATTERN = (
+    r"password|passwd|secret|token|api_?key|ssn|social_security|credit_?card|card_?(number|no$)|cvv|cvc|iban"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from django.db.models.deletion import Collector
 from django.db.models.signals import pre_delete
 
 from audit_core.context import audit_context, current
-from audit_core.diff import Change
+from audit_core.diff import FIELD, Change
 from audit_core.event import Target
 from audit_core.privacy.frames import discreet
 from audit_django import registry
@@ -92,6 +92,13 @@ class _Change:
     instance: Model
     target: Target
     diff: Mapping[str, Change]
+
+    def hides(self, other: _Change) -> bool:
+        """Whether a sensitive relation of this object may refer to the other one."""
+        return any(
+            spec.sensitive and spec.relation != FIELD and isinstance(other.instance, spec.field.related_model)
+            for spec in self.tracked.fields
+        )
 
 
 @dataclass
@@ -211,7 +218,7 @@ class _Plan:
             )
         for item in self.gone:
             if item is not root:
-                related = (root.target,) if root else ()
+                related = (root.target,) if root and not item.hides(root) else ()
                 push(
                     state,
                     item.tracked,

@@ -50,9 +50,10 @@ class DjangoKeyTable:
 
     def destroy(self, key_ids: Sequence[UUID]) -> int:
         """Forget these keys, in the open transaction; once it has committed, this process seals nothing more with them."""
-        transaction.on_commit(forget_keys, using=self.using)
         alive = self._rows().filter(id__in=key_ids, wrapped__isnull=False)
-        return alive.update(wrapped_by=None, wrapped=None, destroyed_at=datetime.now(UTC))
+        count = alive.update(wrapped_by=None, wrapped=None, destroyed_at=datetime.now(UTC))
+        transaction.on_commit(forget_keys, using=self.using)
+        return count
 
     def _rows(self) -> QuerySet[DataKey]:
         return DataKey.objects.using(self.using)
