@@ -14,7 +14,6 @@ from audit_core.event import Category, Event, Outcome, RecordedEvent
 from audit_core.privacy import Secret, is_sealed
 from audit_core.privacy.errors import SealError
 from audit_core.privacy.sealing import unseal
-from audit_django.capture.transactions import TransactionState, state_of
 from audit_django.conf import get_settings
 from audit_django.models import AuditEvent
 from audit_django.privacy.keyring import DjangoKeyring
@@ -66,13 +65,12 @@ def unmask_change(
     }
     refusal = _refusal(fact, user)
     value = None
-    with _committed(using) as state:
+    with _committed(using):
         if refusal is not None:
             record("unmask", fact.target, outcome=Outcome.FAILURE, **attempt)
         else:
             if _holds_seal(getattr(fact.diff[field], side, None)):
                 record("unmask", fact.target, **attempt)
-                state.flush()
             # No variable holds it, so that no page about an error below shows it.
             value = Secret(unseal(fact, field, side, DjangoKeyring(using)))
     if value is None:
@@ -81,7 +79,7 @@ def unmask_change(
 
 
 @contextmanager
-def _committed(using: str) -> Generator[TransactionState]:
+def _committed(using: str) -> Generator[None]:
     """A transaction that has been committed when the block is left."""
     with ExitStack() as stack:
         try:
@@ -90,7 +88,7 @@ def _committed(using: str) -> Generator[TransactionState]:
             raise UnmaskedInTransaction(_OUTSIDE.format(using)) from None
         if not connections[using].commit_on_exit:
             raise UnmaskedInTransaction(_OUTSIDE.format(using))
-        yield state_of(connections[using])
+        yield
 
 
 _OUTSIDE = (
