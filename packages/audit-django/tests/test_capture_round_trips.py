@@ -40,7 +40,9 @@ def messages(call, tmp_path):
         os.close(trace)
     lines = (tmp_path / "trace").read_text().splitlines()
     sent = [line.split("\t") for line in lines if "\tF\t" in line]
-    return [" ".join(re.findall(r'(?:^ ?"|; )([A-Z]+)\b', fields[-1])) for fields in sent if "Query" in fields]
+    return [
+        " ".join(re.findall(r'(?:^ ?"|; )([A-Z]+)\b', fields[-1])) for fields in sent if "Query" in fields
+    ]
 
 
 @contextmanager

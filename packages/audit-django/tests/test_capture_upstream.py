@@ -334,11 +334,6 @@ def test_a_transaction_that_the_application_began_in_sql(end):
     assert list(Customer.objects.values_list("name", flat=True)) == (["Bolt"] if end == "COMMIT" else [])
 
 
-@pytest.mark.xfail(
-    connection.vendor == "mysql",
-    strict=True,
-    reason="the driver does not say that a transaction is open, so our COMMIT ends it",
-)
 def test_of_a_transaction_that_was_begun_in_sql_nobody_hears_too_early(monkeypatch):
     told = []
     monkeypatch.setattr(transactions, "after_commit", [lambda *args: told.append(args)])

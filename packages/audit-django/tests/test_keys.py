@@ -2,9 +2,12 @@
 
 import json
 import os
+import re
 import signal
+import stat
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -126,6 +129,39 @@ class TestRotation:
         table.replace([table.secrets.rewrap(key)])
         assert wrapped_by() == [None]
 
+    def test_writers_go_on_meanwhile(self, rotating):
+        rows = [create("acme")]
+        make_keys(BATCH)
+        rotating()
+        progress = []
+
+        def write(count):
+            progress.append(count)
+            rows.extend([create("acme"), create(f"new {len(progress)}")])
+
+        rotation = rotate(DjangoKeyTable("default"), write)
+        assert (rotation.rewrapped, progress) == (BATCH + 1, [BATCH, 1])
+        assert set(wrapped_by()) == {NEW_ID}
+        assert [unseal(row.event, "ssn", "after", DjangoKeyring("default")) for row in rows] == [SSN] * 5
+
+    def test_a_process_that_has_the_old_settings_is_found(self, rotating, monkeypatch):
+        create()
+        rotating()
+        replace = DjangoKeyTable.replace
+
+        def interrupted(table, keys):
+            """Its clock is late, so its key is behind those that were looked at."""
+            replace(table, keys)
+            row = DataKey.of(Secrets([OLD]).new_key(Scope("acme"))[1])
+            row.pk = uuid.UUID(int=1)
+            row.save(force_insert=True)
+
+        monkeypatch.setattr(DjangoKeyTable, "replace", interrupted)
+        code, out, _ = run("rotate-keys", "--database", "default")
+        assert (code, wrapped_by()) == (1, [OLD_ID, NEW_ID])
+        assert "1 data keys were made with another secret meanwhile" in out
+        assert "call it again" in out
+
     def test_killed_in_the_middle_it_goes_on(self, rotating):
         row = create("acme")
         make_keys(2 * BATCH)
@@ -185,11 +221,31 @@ class TestCommands:
         file = tmp_path / "keyring.json"
         code, out, _ = run("keys", "export", "--output", str(file))
         assert (code, out) == (0, f"1 keys are in {file}.\n")
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
         keyring = MemoryKeyring.load(file.read_text(), Secrets([OLD]))
         assert unseal(row.event, "ssn", "after", keyring) == SSN
         assert events("export_keys")[0].event.extra == {"keys": 1}
         assert run("keys", "export", "--output", str(file))[0] == 2
         assert run("keys", "export", "--tenant", "acme")[1] == file.read_text() + "\n"
+
+    def test_the_program_of_the_guide_opens_them_without_django(self, tmp_path):
+        row = create("acme")
+        run("keys", "export", "--output", str(tmp_path / "keyring.json"))
+        guide = (Path(__file__).parents[3] / "docs/howto/rotate-keys.md").read_text()
+        [program] = re.findall(r"```python\n(import os\n.*?)```", guide, re.DOTALL)
+        lines = program.strip().splitlines()
+        lines[-1] = f"print({lines[-1]}, 'django' in sys.modules)"
+        finished = subprocess.run(
+            [sys.executable, "-c", "\n".join(["import sys", "text = sys.stdin.read()", *lines])],
+            input=row.text,
+            cwd=tmp_path,
+            env={**os.environ, "AUDIT_KEY_2026": OLD},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert finished.stdout == f"{SSN} False\n", finished.stderr
 
     def test_a_key_is_destroyed_with_its_reason(self):
         row = create("acme")
@@ -228,6 +284,15 @@ class TestChecks:
         [found] = check_databases(None, databases=["default"])
         assert found.id == "audit.W006"
         assert OLD_ID in found.msg
+        settings.AUDIT = {}
+        assert [found.id for found in check_databases(None, databases=["default"])] == ["audit.W006"]
+
+    def test_after_a_rotation_the_old_secret_may_go(self, settings, rotating):
+        create()
+        rotating()
+        assert run("rotate-keys")[0] == 0
+        settings.AUDIT = {"SENSITIVE_KEYS": [NEW]}
+        assert check_databases(None, databases=["default"]) == []
 
     def test_before_the_tables_are_there_nothing_is_said(self):
         with connections["other"].schema_editor() as editor:

@@ -1,24 +1,34 @@
 """Sensitive values in the events that capture records: sealed, opened on the record, found by their masks."""
 
-import threading
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from decimal import Decimal
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
+from cornerapp.models import Truck, Vehicle
+from django.contrib.auth import authenticate
 from django.contrib.auth.models import Permission, User
-from django.core.exceptions import PermissionDenied
-from django.db import connection, connections, transaction
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import IntegrityError, OperationalError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
-from testapp.models import Claim, Customer, Policy, Tag
+from testapp.models import Claim, Customer, Fragile, Gauge, Policy, Tag
 
 from audit_core import Change, audit_context
 from audit_core.codec import canonical
-from audit_core.privacy import is_sealed
+from audit_core.errors import EncodeError
+from audit_core.privacy import MASK, is_sealed
 from audit_core.privacy.errors import KeyDestroyed, KeyMissing, NothingKept, Tampered
 from audit_core.privacy.keyring import MemoryKeyring, export
 from audit_core.privacy.keys import Scope, Secrets
 from audit_core.privacy.sealing import key_id_of, mask_of, unseal
 from audit_django import register
+from audit_django.capture.guard import EventNotWritten
+from audit_django.fields import is_password
 from audit_django.models import AuditEvent, DataKey
-from audit_django.privacy import cache, events_with, mask_lookup, unmask_change
+from audit_django.privacy import UnmaskedInTransaction, cache, events_with, mask_lookup, unmask_change
 from audit_django.privacy.keyring import DjangoKeyring
 from audit_django.privacy.table import DjangoKeyTable
 from audit_django.registry import problems
@@ -109,17 +119,54 @@ class TestSealing:
 
     def test_a_relation_that_a_deletion_takes_away_from_an_object_just_saved(self, options):
         options(Policy, sensitive=["owner"])
-        options(User)
         customer, _ = create()
         owner = User.objects.create(username="bob")
         policy = Policy.objects.create(number="P-1", customer=customer, owner=owner)
+        key = owner.pk
         with transaction.atomic():
             policy.number = "P-2"
             policy.save()
             owner.delete()
-        row = [row for row in AuditEvent.objects.filter(action="update") if "owner" in row.event.diff][-1]
-        assert is_sealed(row.event.diff["owner"].before)
-        assert row.event.diff["owner"].after is None
+        [row] = [row for row in AuditEvent.objects.filter(action="update") if "owner" in row.event.diff]
+        assert row.event.diff["number"].after == "P-2"  # one event, and the value opens in that
+        assert (opened(row, "owner", "before"), row.event.diff["owner"].after) == (key, None)
+
+    def test_a_deletion_does_not_say_whom_a_sensitive_relation_referred_to(self, options):
+        options(Claim, sensitive=["policy"])
+        customer, _ = create()
+        policy = Policy.objects.create(number="P-1", customer=customer)
+        Claim.objects.create(policy=policy, amount=7)
+        Policy.objects.filter(pk=policy.pk).delete()
+        [row] = AuditEvent.objects.filter(action="delete", target_type="testapp.Claim")
+        assert row.event.related == ()
+        assert opened(row, "policy", "before") == policy.pk
+
+    def test_a_field_that_a_multi_table_child_has_from_its_parent(self, options):
+        options(Truck, sensitive=["name"])
+        truck = Truck.objects.create(name=SSN)
+        made = last("create")
+        Vehicle.objects.filter(pk=truck.pk).update(name="2")
+        truck.delete()
+        for row, side in ((made, "after"), (last(), "before"), (last("delete"), "before")):
+            assert SSN not in row.text + row.search
+            assert opened(row, "name", side) in (SSN, "2")
+
+    def test_what_the_database_computes_of_it(self, options):
+        options(Gauge, sensitive=["qty"])
+        Gauge.objects.create(qty=7, price=3)
+        row = last("create")
+        assert is_sealed(row.event.diff["total"].after)
+        assert opened(row, "total") == 21
+        assert row.event.diff["price"].after == 3
+
+    @pytest.mark.parametrize("name", ["password", "passwd", "old_pwd", "PassPhrase", "passcode_hash"])
+    def test_whatever_a_password_is_called(self, name):
+        assert is_password(SimpleNamespace(name=name))
+
+    def test_what_only_sounds_like_one(self):
+        assert not any(
+            is_password(SimpleNamespace(name=name)) for name in ("passport", "surpwd_x1", "pass_rate")
+        )
 
     def test_one_key_a_tenant(self):
         for tenant in ("acme", "acme", "beta", None):
@@ -141,12 +188,81 @@ class TestSealing:
         assert opened(last("create")) == SSN
         assert not DataKey.objects.using("other").exists()
 
+    def test_the_key_is_where_the_event_is_whatever_else_is_open(self):
+        with transaction.atomic(using="other"), pytest.raises(Stop), transaction.atomic():
+            Tag.objects.create(name="x")  # a trail of its own, in the database that the model is routed to
+            Customer.objects.using("other").create(name="x", ssn=SSN)
+            raise Stop
+        assert opened(last("create", using="other")) == SSN
+        assert not DataKey.objects.exists()
+
+    def test_names_that_differ_in_case_are_two_tenants(self):
+        """MariaDB compares text without regard to case and to white space at the end."""
+        for tenant in ("acme", "ACME", "acme "):
+            with audit_context(tenant=tenant):
+                create()
+        assert sorted(DataKey.objects.values_list("tenant", flat=True)) == ["ACME", "acme", "acme "]
+        table = DjangoKeyTable("default")
+        assert [key.scope.tenant for key in table.keys(tenant="acme")] == ["acme"]
+        assert len(mask_lookup(SSN, tenant="ACME")) == 1
+
+    def test_who_acts_shows_no_sensitive_value(self, options):
+        options(User, sensitive=["email", "last_name"])
+        user = User.objects.create(
+            username="bob", email="bob@example.org", first_name="B", last_name="Secretson"
+        )
+        with audit_context(actor=user, on_behalf_of=user):
+            Tag.objects.create(name="x")
+        row = last("create")
+        assert row.event.actor.username == "bob"
+        assert row.event.actor.email is None
+        assert row.event.actor.repr == row.event.on_behalf_of.repr == f"B {MASK}"
+        assert "Secretson" not in row.text + row.search
+
+    def test_a_name_to_log_in_with(self, options):
+        options(User, sensitive=["username"])
+        User.objects.create(username="jane-1", first_name="J")
+        authenticate(username="jane-1", password="x")
+        with audit_context(actor=User.objects.get()):
+            Tag.objects.create(name="x")
+        texts = AuditEvent.objects.values_list("text", "search")
+        assert last("login_failed").event.extra == {"username": None}
+        assert not any("jane-1" in text for row in texts for text in row)
+
+    def test_a_label_shows_no_part_of_a_document(self, options, monkeypatch):
+        options(Policy, sensitive=["coverage"])
+        monkeypatch.setattr(Policy, "__str__", lambda self: f"of {self.coverage['for'][0]}")
+        customer, _ = create()
+        Policy.objects.create(number="P-1", customer=customer, coverage={"for": ["Jane"]})
+        assert last("create").event.target.repr == f"of {MASK}"
+
+    def test_a_label_that_fails_is_logged_without_it(self, options, monkeypatch, caplog):
+        options(Fragile, sensitive=["name"])
+        monkeypatch.setattr(Fragile, "__str__", lambda self: {}[self.name])
+        Fragile.objects.create(name=SSN)
+        assert "str() of a testapp.Fragile failed" in caplog.text
+        assert SSN not in caplog.text
+
+    def test_a_value_without_a_json_form_is_not_in_the_error(self, options, monkeypatch):
+        options(Customer, sensitive=["ssn"])
+
+        def refuse(field, value):
+            raise ValidationError(f"{value!r} is no number")
+
+        monkeypatch.setattr("audit_django.fields.plain_value", refuse)
+        with pytest.raises(
+            EncodeError, match=r"testapp\.Customer\.ssn: ValidationError.*audit_encode_value"
+        ) as caught:
+            create("é" + SSN)
+        assert SSN not in "".join(traceback.format_exception(caught.value))
+
 
 class TestQueries:
     def test_a_new_tenant_costs_two_and_a_known_one_none(self):
         with CaptureQueriesContext(connection) as queries:
             create()
         assert about_keys(queries) == ["SELECT", "INSERT"]
+        create()  # what was made may still be rolled back, so it is read once when it is there
         with CaptureQueriesContext(connection) as queries:
             customer, _ = create()
             customer.ssn = "1"
@@ -167,6 +283,12 @@ class TestQueries:
             create()
         assert about_keys(queries) == ["SELECT"]
         assert DataKey.objects.count() == 1
+
+    def test_asking_for_a_key_writes_no_event_early(self):
+        with CaptureQueriesContext(connection) as queries, transaction.atomic():
+            Tag.objects.create(name="x")
+            Customer.objects.create(name="Jane Doe", ssn=SSN)
+        assert sum("INSERT INTO" in q["sql"] and "audit_django_event" in q["sql"] for q in queries) == 1
 
     def test_what_is_not_sensitive_asks_for_no_key(self):
         with CaptureQueriesContext(connection) as queries:
@@ -199,6 +321,19 @@ def cold():
 
 class Stop(Exception):
     pass
+
+
+def in_a_thread(act):
+    """Do it on other connections, and wait for it."""
+
+    def run():
+        try:
+            act()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(run).result(20)
 
 
 class TestTransactions:
@@ -245,24 +380,11 @@ class TestTransactions:
 
     @pytest.mark.skipif("sqlite" in connection.vendor, reason="SQLite has one writer")
     def test_a_new_tenant_in_two_transactions_at_once_waits_for_nobody(self):
-        sealed, failed = threading.Event(), []
-
-        def elsewhere():
-            try:
-                Customer.objects.create(name="there", ssn=SSN)  # commits while the other is still open
-            except BaseException as error:
-                failed.append(error)
-            finally:
-                connections.close_all()
-                sealed.set()
-
         with transaction.atomic():
             Customer.objects.create(name="here", ssn=SSN)
-            thread = threading.Thread(target=elsewhere)
-            thread.start()
-            assert sealed.wait(20), "it waits for the first one's commit"
-        thread.join()
-        assert not failed
+            in_a_thread(
+                lambda: Customer.objects.create(name="there", ssn=SSN)
+            )  # commits while the other is open
         assert DataKey.objects.count() == 2
         assert [opened(row) for row in AuditEvent.objects.filter(action="create")] == [SSN, SSN]
         cold()
@@ -270,6 +392,71 @@ class TestTransactions:
         assert key_id_of(row.event.diff["ssn"].after) == min(DataKey.objects.values_list("id", flat=True))
         found = {row.event_id for row in events_with(SSN)}
         assert len(found) == 3
+
+    def test_nor_one_whose_commit_has_failed(self):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            create()
+            Policy.objects.create(number="P-1", customer_id=999_999)  # seen at COMMIT, by MariaDB at once
+        assert not DataKey.objects.exists()
+        _, row = create()
+        assert opened(row) == SSN
+
+    def test_nor_in_a_transaction_that_the_application_ends_itself(self):
+        transaction.set_autocommit(False)
+        try:
+            create()
+            transaction.commit()
+            with audit_context(tenant="acme"):
+                create()
+            transaction.rollback()
+            with audit_context(tenant="acme"):
+                create()
+            create()
+            transaction.commit()
+        finally:
+            transaction.set_autocommit(True)
+        assert DataKey.objects.count() == 2
+        assert [opened(row) for row in AuditEvent.objects.filter(action="create")] == [SSN] * 3
+
+    @pytest.mark.skipif("sqlite" in connection.vendor, reason="SQLite has one writer")
+    def test_nor_by_a_transaction_at_the_same_time(self):
+        """It does not see the key, or what it seals would be lost with it."""
+        with pytest.raises(Stop), transaction.atomic():
+            create()
+            in_a_thread(create)
+            raise Stop
+        cold()
+        [row] = AuditEvent.objects.filter(action="create")
+        assert opened(row) == SSN
+        _, row = create()
+        assert opened(row) == SSN
+
+    def test_a_destroyed_key_is_forgotten_at_the_commit(self):
+        create()
+        create()
+        [key] = DataKey.objects.all()
+        with pytest.raises(Stop), transaction.atomic():
+            DjangoKeyTable("default").destroy([key.pk])
+            raise Stop
+        _, row = create()
+        assert opened(row) == SSN
+        with transaction.atomic():
+            DjangoKeyTable("default").destroy([key.pk])
+            in_a_thread(lambda: DjangoKeyring("default").for_scope(Scope()))  # reads what is committed
+        _, row = create()
+        assert opened(row) == SSN
+        assert key_id_of(row.event.diff["ssn"].after) != key.pk
+
+    def test_a_table_that_is_missing_is_an_event_not_written(self):
+        with connection.schema_editor() as editor:
+            editor.delete_model(DataKey)
+        try:
+            with pytest.raises(EventNotWritten, match="migrate audit_django"):
+                create()
+        finally:
+            with connection.schema_editor() as editor:
+                editor.create_model(DataKey)
+        assert not Customer.objects.exists()
 
     def test_a_secret_that_is_missing_refuses_the_write_and_says_what_to_do(self, settings):
         create()
@@ -332,7 +519,6 @@ class TestSubjects:
         with pytest.raises(KeyDestroyed):
             unmask_change(row.event.diff["ssn"], "after", event=row, user=auditor)
         assert [found.event_id for found in events_with(SSN)] == [other.event_id]
-        cold()
         jane.ssn = "2"
         jane.save()
         assert opened(last()) == "2"  # there is a new key, and what the row still held is sealed under it
@@ -375,8 +561,9 @@ class TestUnmasking:
         _, row = create()
         reader = User.objects.create(username="reader")
         with pytest.raises(PermissionDenied, match=r"audit_django\.unmask"):
-            unmask_change(row.event.diff["ssn"], "after", event=row, user=reader)
-        assert last("unmask") is None
+            unmask_change(row.event.diff["ssn"], "after", event=row, user=reader, reason="curious")
+        refused = last("unmask").event
+        assert (refused.outcome, refused.actor.username, refused.reason) == ("failure", "reader", "curious")
 
     def test_not_what_another_tenant_owns(self, auditor, settings):
         settings.AUDIT = {"SENSITIVE_KEYS": [OLD], "TENANTS_OF_USER": f"{__name__}.only_beta"}
@@ -384,6 +571,31 @@ class TestUnmasking:
             _, row = create()
         with pytest.raises(PermissionDenied, match="tenant"):
             unmask_change(row.event.diff["ssn"], "after", event=row, user=auditor)
+        assert last("unmask").event.outcome == "failure"
+
+    def test_not_where_the_record_could_be_rolled_back(self, auditor):
+        _, row = create()
+        unmask = partial(unmask_change, row.event.diff["ssn"], "after", event=row, user=auditor)
+        with transaction.atomic(), pytest.raises(UnmaskedInTransaction, match="non_atomic_requests"):
+            unmask()
+        transaction.set_autocommit(False)
+        try:
+            with pytest.raises(UnmaskedInTransaction, match="autocommit"):
+                unmask()
+        finally:
+            transaction.rollback()
+            transaction.set_autocommit(True)
+        assert last("unmask") is None
+        with transaction.atomic(using="other"):
+            assert unmask() == SSN
+
+    @pytest.mark.django_db(databases=["default"])
+    def test_in_a_test_case_it_is_at_least_written(self, auditor):
+        assert connection.in_atomic_block
+        _, row = create()
+        with CaptureQueriesContext(connection) as queries:
+            assert unmask_change(row.event.diff["ssn"], "after", event=row, user=auditor) == SSN
+        assert any("INSERT" in query["sql"] and "audit_django_event" in query["sql"] for query in queries)
 
     def test_no_record_no_value(self, auditor, monkeypatch):
         _, row = create()
@@ -395,6 +607,25 @@ class TestUnmasking:
         with pytest.raises(OSError, match="disk is full") as caught:
             unmask_change(row.event.diff["ssn"], "after", event=row, user=auditor)
         assert SSN not in variables_of_ours(caught.value)
+
+    def test_no_commit_no_value(self, auditor, monkeypatch):
+        _, row = create()
+
+        def fail(self):
+            raise OperationalError("the server is gone")
+
+        monkeypatch.setattr(type(connections["default"]), "_commit", fail)
+        with pytest.raises(OperationalError, match="gone"):
+            unmask_change(row.event.diff["ssn"], "after", event=row, user=auditor)
+        monkeypatch.undo()
+        assert last("unmask") is None
+
+    def test_what_cannot_be_opened_is_not_recorded(self, auditor):
+        _, row = create()
+        DjangoKeyTable("default").destroy([DataKey.objects.get().pk])
+        with pytest.raises(KeyDestroyed):
+            unmask_change(row.event.diff["ssn"], "after", event=row, user=auditor)
+        assert last("unmask") is None
 
     def test_what_is_not_sealed_is_given_and_not_recorded(self, auditor):
         _, row = create()
@@ -469,6 +700,29 @@ class TestLookup:
         with CaptureQueriesContext(connection) as queries:
             list(events_with(SSN))
         assert "LIKE" not in " ".join(query["sql"].upper() for query in queries)
+
+    def test_what_a_plugin_encodes_and_what_is_too_long(self, options, settings):
+        settings.AUDIT = {"SENSITIVE_KEYS": [OLD], "MAX_VALUE_BYTES": 100}
+        options(Policy, sensitive=["notes", "valid_until", "premium"])
+        customer, _ = create()
+        Policy.objects.create(
+            number="1",
+            customer=customer,
+            notes="é" * 99,
+            valid_until=date(2026, 3, 1),
+            premium=Decimal("12.5"),
+        )
+        for value in ("é" * 99, date(2026, 3, 1), Decimal("12.50")):
+            assert len(list(events_with(value))) == 1
+        assert list(events_with(Decimal("12.5"))) == []  # it is recorded as the column holds it
+
+    def test_an_error_shows_no_value_that_was_looked_for(self, settings):
+        create()
+        settings.AUDIT = {"SENSITIVE_KEYS": [NEW]}
+        for look in (mask_lookup, events_with):
+            with pytest.raises(KeyMissing) as caught:
+                look(SSN)
+            assert SSN not in variables_of_ours(caught.value)
 
     def test_types_are_kept_apart(self, options):
         options(Claim, sensitive=["amount"])

@@ -1,5 +1,7 @@
 """Every mistake in the settings and registrations is found, named and answered."""
 
+import traceback
+
 import pytest
 from django.core.checks import run_checks
 from django.test import override_settings
@@ -39,6 +41,12 @@ def test_the_defaults_are_clean():
         ({"MODELS": "some"}, "audit.E004", "registered, all"),
         ({"QUERY": "archive"}, "audit.E005", "default"),
         ({"SENSITIVE_KEYS": ["short"]}, "audit.E006", "token_urlsafe"),
+        ({"SENSITIVE_KEYS": ["k" * 32, None]}, "audit.E006", "key 2 is of type NoneType"),
+        ({"SENSITIVE_KEYS": ["k" * 32, b"o" * 32]}, "audit.E006", "key 2 is of type bytes"),
+        ({"SENSITIVE_KEYS": ["k" * 31]}, "audit.E006", "key 1 has 31 characters"),
+        ({"SENSITIVE_KEYS": ["k" * 32 + "\n"]}, "audit.E006", "white space"),
+        ({"SENSITIVE_KEYS": ["k" * 32, "k" * 32]}, "audit.E006", "key 2 is there twice"),
+        ({"SENSITIVE_PATTERN": "ssn|("}, "audit.E015", "no regular expression"),
         ({"STREAMS": {"log": {"BACKEND": "memory"}}}, "audit.E007", "itself"),
         ({"TRUSTED_PROXIES": ["10.0.0.0/99"]}, "audit.E008", "10.0.0.0/8"),
         ({"RELAY_OPTIONS": {"batchsize": 1}}, "audit.E009", "batch_size"),
@@ -52,6 +60,47 @@ def test_the_defaults_are_clean():
 def test_a_mistake_has_a_check_and_a_hint(setting, check, words):
     message = found(AUDIT=setting)[check]
     assert words.lower() in f"{message.msg} {message.hint}".lower()
+
+
+SECRET = "a secret that nobody is to see in a check"
+
+
+@pytest.mark.parametrize(
+    "keys", [SECRET, SECRET.encode(), [SECRET, SECRET], [f" {SECRET}"], {SECRET: 1}, [[SECRET]]]
+)
+def test_no_check_and_no_error_shows_a_secret(settings, keys):
+    settings.AUDIT = {"SENSITIVE_KEYS": keys}
+    [message] = [m for m in run_checks() if m.id in ("audit.E003", "audit.E006")]
+    with pytest.raises(ConfigurationError) as caught:
+        get_settings()
+    shown = [repr(message), str(message), "".join(traceback.format_exception(caught.value))]
+    frame = caught.value.__traceback__
+    while frame is not None:  # what a page about the error shows, this test's own variables excepted
+        if frame.tb_frame.f_globals["__name__"].startswith("audit_"):
+            shown.append(repr(frame.tb_frame.f_locals))
+        frame = frame.tb_next
+    assert len(shown) > 3
+    assert not any(SECRET in text for text in shown)
+
+
+@pytest.mark.parametrize(
+    "name",
+    "password api_token client_secret ssn social_security_number card_number CardNumber creditcard card_no cvv cvc iban "
+    "apikey api_key".split(),
+)
+def test_names_that_are_sensitive_by_default(name):
+    assert get_settings().sensitive_names.search(name)
+
+
+@pytest.mark.parametrize("name", "name email amount card_note discount passport number cargo".split())
+def test_names_that_are_not(name):
+    assert not get_settings().sensitive_names.search(name)
+
+
+def test_settings_in_force_show_no_secret(settings):
+    settings.AUDIT = {"SENSITIVE_KEYS": [SECRET]}
+    assert get_settings().secrets
+    assert SECRET not in repr(get_settings()) + repr(vars(get_settings())["secrets"].__dict__)
 
 
 def test_a_mistake_stops_the_first_use():
@@ -95,6 +144,19 @@ class TestRegistrations:
         assert any("testapp.policy" in message.lower() for message in messages)
         assert any("'snn'" in message and "'ssn'" in message for message in messages)
         assert any("'tags'" in message for message in messages)
+
+    def test_a_relation_to_many_is_not_sensitive(self):
+        register(Policy, sensitive=["tags"])
+        [message] = [m.msg for m in run_checks() if m.id == "audit.E020"]
+        assert "many-to-many" in message
+
+    def test_a_primary_key_that_is_named_like_a_secret(self, settings):
+        settings.AUDIT = {"SENSITIVE_PATTERN": "^code$"}  # that of Member
+        assert [m.msg for m in run_checks() if m.id == "audit.W007"] == [
+            "The primary key 'code' of cornerapp.GeneratedFirst stands in every event as the target's id.",
+            "The primary key 'code' of testapp.Member stands in every event as the target's id.",
+        ]
+        assert not [m for m in run_checks() if m.id == "audit.E020"]
 
     @pytest.mark.parametrize("options", [{"before": "memory"}, {"on_error": "ignore"}, {"fields": "name"}])
     def test_an_option_that_cannot_be(self, options):

@@ -31,8 +31,7 @@ class RecorderHooks(Protocol):
 class Recorder:
     """Builds events. ``as_actor`` turns what a framework calls a user into an :class:`~audit_core.event.Actor`.
 
-    ``key_of`` gives the data key that an event's sensitive values are sealed under, and may ask a database for it; without it
-    they are not kept. ``clock`` gives the time of an event. Building does no other I/O.
+    ``clock`` gives the time of an event. Building does no I/O but what ``key_of`` may do.
     """
 
     def __init__(
@@ -41,13 +40,11 @@ class Recorder:
         *,
         as_actor: Callable[[Any], Actor | None] | None = None,
         resolve_actor: Callable[[], Any] | None = None,
-        key_of: KeyOf = without_keys,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._hooks = hooks
         self._as_actor = as_actor or actor_from
         self._resolve_actor = resolve_actor
-        self._key_of = key_of
         self._clock = clock
 
     def build(
@@ -63,8 +60,12 @@ class Recorder:
         tenant: str | None = None,
         reason: str | None = None,
         extra: Mapping[str, Any] | None = None,
+        key_of: KeyOf = without_keys,
     ) -> RecordedEvent:
         """The event of what happened now, with what the scope adds. What is passed here wins over the scope.
+
+        ``key_of`` gives the data key that the event's sensitive values are sealed under, and may ask the database that the event
+        will be written to; without it they are not kept.
 
         The diff's values must be plain already, or a :class:`~audit_core.privacy.Secret` of a plain one, which is sealed before
         any plugin sees the event; everything else is made plain. Raises :class:`~audit_core.errors.EncodeError` for a value in
@@ -90,7 +91,7 @@ class Recorder:
             diff=diff or {},
             extra={safe_text(str(key)): self._plain(key, value) for key, value in merged.items()},
         )
-        event = seal_event(event, self._key_of)
+        event = seal_event(event, key_of)
         if enrichment := self._hooks.enrich_event(event):
             extra_by_plugin = {name: self._plain(name, value) for name, value in enrichment.items()}
             event = replace(event, extra={**event.extra, **extra_by_plugin})

@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections
+from django.db.models import Model
 
 from audit_core.errors import ConfigurationError
 from audit_core.plugins.manager import get_plugin_manager
@@ -87,8 +88,24 @@ def _relay_messages(result: conf.AuditSettings) -> list[CheckMessage]:
 
 @register(Tags.models)
 def check_registrations(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """``audit.E020``: a model or field that was registered and does not exist."""
-    return [Error(problem, id="audit.E020") for problem in registry.problems()]
+    """``audit.E020``: a model or field that was registered and does not exist. ``W007``: a primary key that may be a secret."""
+    messages: list[CheckMessage] = [Error(problem, id="audit.E020") for problem in registry.problems()]
+    hint = (
+        "Give the model another key, add it to AUDIT['EXCLUDE_MODELS'], or silence this if it is no secret."
+    )
+    for model in _tracked_models():
+        for key in model._meta.pk_fields:
+            if registry.is_sensitive(key):
+                text = f"The primary key {key.name!r} of {model._meta.label} stands in every event as the target's id."
+                messages.append(Warning(text, hint=hint, id="audit.W007"))
+    return messages
+
+
+def _tracked_models() -> list[type[Model]]:
+    try:
+        return registry.tracked_models()
+    except ConfigurationError:
+        return []  # check_settings says it
 
 
 @register()

@@ -16,7 +16,7 @@ from django.utils.module_loading import import_string
 
 from audit_core.errors import ConfigurationError
 from audit_core.log import RESERVED
-from audit_core.privacy.keys import MIN_SECRET_CHARACTERS, Secrets
+from audit_core.privacy.keys import Secrets, mistake_in
 
 if TYPE_CHECKING:
     from audit_core.relay.settings import RelaySettings, Start
@@ -40,7 +40,9 @@ DEFAULT_EXCLUDED_MODELS = (
     "django_tasks_database.DBTaskResult",
     "sessions.Session",
 )
-DEFAULT_SENSITIVE_PATTERN = r"password|passwd|secret|token|api_?key|ssn|social_security|card_?number|cvv|iban"
+DEFAULT_SENSITIVE_PATTERN = (
+    r"password|passwd|secret|token|api_?key|ssn|social_security|credit_?card|card_?(number|no$)|cvv|cvc|iban"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,21 +186,26 @@ def _problem(key: str, value: Any) -> Problem | None:
         return _relay_problem(value)
     expected = _TYPES.get(key, str | None)
     if isinstance(value, str) and expected is Sequence:
-        return Problem("audit.E003", f"AUDIT[{key!r}] is one string.", f"Write a list: [{value!r}].")
+        shown = "…" if key == "SENSITIVE_KEYS" else repr(value)  # a check is printed, and logged
+        return Problem("audit.E003", f"AUDIT[{key!r}] is one string.", f"Write a list: [{shown}].")
     if not isinstance(value, expected):
         return Problem(
             "audit.E003", f"AUDIT[{key!r}] is of type {type(value).__name__}.", f"It must be {expected}."
         )
     if key == "TRUSTED_PROXIES":
         return _networks_problem(value)
-    if key == "SENSITIVE_KEYS" and any(
-        not isinstance(item, str) or len(item) < MIN_SECRET_CHARACTERS for item in value
-    ):
+    if key == "SENSITIVE_KEYS" and (mistake := mistake_in(value)):
         return Problem(
             "audit.E006",
-            "A key in AUDIT['SENSITIVE_KEYS'] is shorter than 32 characters, so it could be guessed.",
+            f"AUDIT['SENSITIVE_KEYS']: {mistake}",
             "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
         )
+    if key == "SENSITIVE_PATTERN":
+        try:
+            re.compile(value)
+        except re.error as error:
+            hint = "Write one that Python's `re` knows, or '' for none."
+            return Problem("audit.E015", f"AUDIT[{key!r}] is no regular expression: {error}.", hint)
     return None
 
 

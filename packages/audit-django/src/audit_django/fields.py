@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ from django.utils import translation
 
 from audit_core.codec import MAX_SAFE_INTEGER
 from audit_core.diff import FIELD, FOREIGN_KEY, ONE_TO_ONE, Change
+from audit_core.errors import EncodeError
 from audit_core.event import Target
 from audit_django.conf import AuditSettings
 from audit_django.values import normalized, plain_value, writes_its_own_way
@@ -22,9 +24,12 @@ if TYPE_CHECKING:
     from audit_django.options import Options
 
 
+_PASSWORD = re.compile(r"passw(or)?d|passphrase|passcode|(^|_)pwd($|_)", re.IGNORECASE)
+
+
 def is_password(field: Any) -> bool:
     """Whether a field's value is never kept in any form, whatever the settings say."""
-    return "password" in field.name.lower()
+    return _PASSWORD.search(field.name) is not None
 
 
 logger = logging.getLogger("audit.capture")
@@ -108,7 +113,18 @@ class FieldSpec:
 
     def plain(self, value: Any) -> Any:
         """``value`` of this column as a plain JSON value. Raises :class:`~audit_core.errors.EncodeError`."""
-        return value if self._is_plain(value) else plain_value(self.field, value)
+        if self._is_plain(value):
+            return value
+        try:
+            return plain_value(self.field, value)
+        except Exception as error:
+            if not self.sensitive:
+                raise
+            raise EncodeError(
+                f"{self.field.model._meta.label}.{self.name}: {type(error).__name__} when its value was to become JSON. What "
+                f"was said is not repeated, because the field is sensitive. Give the value a JSON form with the hook "
+                f"audit_encode_value, or exclude the field from the audit trail."
+            ) from None
 
     def plain_written(self, value: Any, vendor: str) -> Any:
         """The same for a value that was written: as the database will give it back."""
@@ -229,7 +245,7 @@ def build(model: type[Model], options: Options, settings: AuditSettings) -> Trac
             continue
         if _links_to_parent(field):
             continue
-        sensitive = is_sensitive(field)
+        sensitive = is_sensitive(field, options.sensitive)
         role = "owner" if field.name in options.owner else _role(field)
         specs.append(FieldSpec(field, position, sensitive=sensitive, role=role, language=settings.language))
     m2m = [

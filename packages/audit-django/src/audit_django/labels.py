@@ -25,16 +25,22 @@ def label_of(instance: Model) -> str:
     try:
         text = str(instance)
     except Exception as error:  # noqa: BLE001  it is the application's code
-        logger.warning("str() of a %s failed, so its label is its key: %r", instance._meta.label, error)
+        said = hidden(repr(error), instance)
+        logger.warning("str() of a %s failed, so its label is its key: %s", instance._meta.label, said)
         from audit_django.fields import pk_text
 
         text = f"{instance._meta.verbose_name} {pk_text(instance.__class__, instance.pk) or ''}".rstrip()
+    text = safe_text(hidden(text, instance))
+    return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"
+
+
+def hidden(text: str, instance: Model) -> str:
+    """``text`` without the sensitive values that ``instance`` holds."""
     from audit_django.registry import secrets_of
 
     for secret in secrets_of(instance):
         text = text.replace(secret, MASK)
-    text = safe_text(text)
-    return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"
+    return text
 
 
 def as_audited(model: type[Model], rows: dict[Any, Model], using: str) -> dict[Any, Model]:

@@ -29,6 +29,9 @@ class Options:
     subject: Subject | None = None
 
 
+IsSensitive = Callable[[Any, Collection[str]], bool]
+"""Whether a field is sensitive, given the names that its model declares so."""
+
 _NAMES = [field.name for field in fields(Options)]
 _LISTS = ("fields", "exclude", "sensitive", "m2m", "owner")
 
@@ -51,19 +54,25 @@ def options_of(model: type[Model] | str, given: Mapping[str, Any]) -> Options:
     return Options(**given)
 
 
-def problems_of(model: type[Model], options: Options, is_sensitive: Callable[[Any], bool]) -> list[str]:
+def problems_of(model: type[Model], options: Options, is_sensitive: IsSensitive) -> list[str]:
     """What is wrong with the options of ``model``: names that it does not have, fields that cannot be that."""
     meta = model._meta
     columns = [field.name for field in meta.concrete_fields]
     relations = [field.name for field in meta.many_to_many]
+    links = [name for name in options.sensitive if name in relations]
     known_names = {
         "fields": columns,
         "exclude": columns + relations,
-        "sensitive": columns,
+        "sensitive": columns + links,
         "m2m": relations,
         "owner": columns,
     }
     found = [
+        f"register({meta.label!r}): sensitive names {name!r}, a many-to-many field, whose events have the keys and labels of "
+        "other objects. Declare sensitive what their labels are made of, or exclude the field."
+        for name in links
+    ]
+    found += [
         f"register({meta.label!r}): {option} names {name!r}, which the model does not have.{suggestion(name, known)}"
         for option, known in known_names.items()
         for name in getattr(options, option) or ()
@@ -77,7 +86,7 @@ def problems_of(model: type[Model], options: Options, is_sensitive: Callable[[An
         if name in keys
     ]
     if isinstance(options.subject, str):
-        problem = _subject_problem(model, options.subject, columns, is_sensitive)
+        problem = _subject_problem(model, options, options.subject, columns, is_sensitive)
         found += (
             [f"register({meta.label!r}): subject names {options.subject!r}, {problem}"] if problem else []
         )
@@ -85,14 +94,14 @@ def problems_of(model: type[Model], options: Options, is_sensitive: Callable[[An
 
 
 def _subject_problem(
-    model: type[Model], name: str, columns: Sequence[str], is_sensitive: Callable[[Any], bool]
+    model: type[Model], options: Options, name: str, columns: Sequence[str], is_sensitive: IsSensitive
 ) -> str | None:
     if name == "pk":
         return None
     if name not in columns:
         return f"which the model does not have.{suggestion(name, columns)}"
     field: Any = model._meta.get_field(name)
-    if is_sensitive(field):
+    if is_sensitive(field, options.sensitive):
         return "a sensitive field, but the table of keys names the person. Name another, or a function that gives a pseudonym."
     if field.is_relation and not field.target_field.primary_key:
         return "which refers to another field than the primary key. Name a function that gives one name for each person."

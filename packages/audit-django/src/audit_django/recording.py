@@ -22,9 +22,7 @@ from audit_django.labels import label_of
 @lru_cache(maxsize=1)
 def get_recorder() -> Recorder:
     """The recorder of this process."""
-    from audit_django.privacy.keyring import key_of  # models: only once apps are loaded
-
-    return Recorder(get_plugin_manager(), as_actor=as_actor, resolve_actor=resolve_actor, key_of=key_of)
+    return Recorder(get_plugin_manager(), as_actor=as_actor, resolve_actor=resolve_actor)
 
 
 def record(

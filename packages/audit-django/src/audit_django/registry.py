@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, overload
 
@@ -15,7 +15,7 @@ from django.utils.module_loading import autodiscover_modules
 from audit_django.conf import get_settings
 from audit_django.fields import Tracked, build, is_password
 from audit_django.options import Options, options_of, problems_of, suggestion
-from audit_django.values import target_field
+from audit_django.values import source_fields, target_field
 
 _M = TypeVar("_M", bound=type[Model])
 
@@ -91,7 +91,7 @@ def _register_mixin(sender: type[Model], **kwargs: Any) -> None:
 
 def _made(model: type[Model]) -> None:
     """A model can be found now, which it cannot yet when its class is prepared."""
-    apps.get_models.cache_clear()  # as Django does just after this
+    apps.get_models.cache_clear()  # type: ignore[attr-defined]  # as Django does just after this
     if issubclass(model, AuditableMixin) and not model._meta.proxy:
         register(model, **model.audit_options)
     else:
@@ -166,12 +166,17 @@ def _options(model: type[Model]) -> Options:
     )
 
 
-def is_sensitive(field: Any) -> bool:
-    """Whether the values of a field never leave the recorder: it, or what it refers to, is named so or declared so."""
+def is_sensitive(field: Any, declared: Collection[str] = ()) -> bool:
+    """Whether the values of a field never leave the recorder: it, what it refers to, or what the database computes it from is
+    named so or declared so. ``declared``: for a multi-table child, whose fields may be its parents'.
+    """
     pattern = get_settings().sensitive_names
-    declared = field.name in _options(field.model).sensitive
-    if declared or is_password(field) or (pattern and pattern.search(field.name)):
+    if field.name in declared or field.name in _options(field.model).sensitive:
         return True
+    if is_password(field) or (pattern and pattern.search(field.name)):
+        return True
+    if field.generated:
+        return any(is_sensitive(source, declared) for source in source_fields(field))
     target = target_field(field)
     return target is not None and is_sensitive(target)
 
@@ -187,10 +192,21 @@ def secrets_of(instance: Model) -> list[str]:
         _secrets[model] = [
             field.attname
             for field in model._meta.concrete_fields
-            if not field.is_relation and (field.name in own or is_sensitive(field))
+            if not field.is_relation and is_sensitive(field, own)
         ]
     values = (instance.__dict__.get(name) for name in _secrets[model])
-    return sorted((str(v) for v in values if v not in (None, "")), key=len, reverse=True)
+    texts = {text for value in values for text in _texts(value)}
+    return sorted(texts, key=len, reverse=True)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """``value`` as text, and each value of a document."""
+    if value is None or value in ("", [], {}):
+        return
+    yield str(value)
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
 
 
 _children: dict[type[Model], list[type[Model]]] = {}

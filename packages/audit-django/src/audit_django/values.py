@@ -71,6 +71,13 @@ def target_field(field: Any) -> Any:
     return None if found is field else found
 
 
+def source_fields(field: Any) -> set[Any]:
+    """The columns that the database computes a generated one from."""
+    expression = field.expression.resolve_expression(field._query, allow_joins=False)
+    columns: Any = field._query._gen_cols([expression])
+    return {column.target for column in columns}
+
+
 def writes_its_own_way(field: Any) -> bool:
     """Whether a field that is not of ``django.db`` decides what the database is given."""
     kinds = {type(field), type(target_field(field) or field)}

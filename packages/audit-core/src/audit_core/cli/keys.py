@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -87,7 +88,14 @@ def rotate_keys(
         out.print(f"{trail.name}: {done.rewrapped:,} data keys are wrapped with the secret {newest} now.")
         for failure in done.failures:
             out.print(failure, style="bold red")
-        well = well and not done.failures
+        left = table.count_outdated(newest)
+        if (late := left - len(done.failures)) > 0:
+            out.print(
+                f"{trail.name}: {late:,} data keys were made with another secret meanwhile. Give every process the new "
+                f"settings, and call it again.",
+                style="bold red",
+            )
+        well = well and not left
     if not well:
         raise typer.Exit(PROBLEMS)
 
@@ -136,7 +144,7 @@ def export(
         typer.echo(text)
         return
     try:
-        with output.open("x", encoding="utf-8") as file:
+        with open(output, "x", encoding="utf-8", opener=_for_owner_alone) as file:
             file.write(text)
     except OSError as error:
         raise typer.BadParameter(f"it cannot be written: {error.strerror}", param_hint="--output") from None
@@ -181,6 +189,10 @@ def destroy(
         extra = {"keys": list(map(str, ids)), **_asked_for(tenant, subject)}
         trail.record("destroy_keys", None, reason, extra)
     console().print(f"{count:,} data key(s) destroyed, and that recorded.")
+
+
+def _for_owner_alone(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _asked_for(tenant: str | None, subject: str | None) -> dict[str, str]:

@@ -22,6 +22,7 @@ from audit_core.event import format_timestamp, parse_timestamp
 from audit_core.ids import uuid7
 from audit_core.privacy import cipher
 from audit_core.privacy.errors import KeyDestroyed, KeyMissing, Tampered, WrongKey
+from audit_core.privacy.frames import discreet
 
 MIN_SECRET_CHARACTERS = 32
 
@@ -87,21 +88,35 @@ class WrappedKey:
         )
 
 
+def mistake_in(secrets: Sequence[object]) -> str | None:
+    """What is wrong with the first of ``secrets`` that cannot be one, without showing it."""
+    seen: set[object] = set()
+    for position, secret in enumerate(secrets, start=1):
+        if not isinstance(secret, str):
+            return f"key {position} is of type {type(secret).__name__}, and has to be a str."
+        if len(secret) < MIN_SECRET_CHARACTERS:
+            return f"key {position} has {len(secret)} characters, so it could be guessed; it needs {MIN_SECRET_CHARACTERS}."
+        if secret != secret.strip():
+            return f"key {position} begins or ends with white space, which another service would not have."
+        if secret in seen:
+            return f"key {position} is there twice."
+        seen.add(secret)
+    return None
+
+
 class Secrets:
     """The secrets of ``SENSITIVE_KEYS``, the newest first: it wraps, and all of them unwrap.
 
-    Each has at least 32 characters that nobody can guess. Raises :class:`~audit_core.errors.ConfigurationError` for a shorter
-    one.
+    Each has at least 32 characters that nobody can guess. Raises :class:`~audit_core.errors.ConfigurationError` for one that
+    :func:`mistake_in` finds.
     """
 
+    @discreet
     def __init__(self, secrets: Sequence[str]) -> None:
-        for position, secret in enumerate(secrets, start=1):
-            if len(secret) < MIN_SECRET_CHARACTERS:
-                raise ConfigurationError(
-                    f"Key {position} of SENSITIVE_KEYS has {len(secret)} characters and could be guessed: give it at least "
-                    f"{MIN_SECRET_CHARACTERS}, for example those that "
-                    f"`python -c 'import secrets; print(secrets.token_urlsafe(32))'` prints."
-                )
+        if mistake := mistake_in(secrets):
+            raise ConfigurationError(
+                f"SENSITIVE_KEYS: {mistake} Make one with `python -c 'import secrets; print(secrets.token_urlsafe(32))'`."
+            )
         self._keys: dict[str, cipher.KeyBytes] = {}
         for secret in secrets:
             raw = cipher.KeyBytes(secret.encode())

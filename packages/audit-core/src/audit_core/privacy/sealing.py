@@ -40,7 +40,8 @@ def without_keys(event: Event) -> None:
 
 def seal_event(event: Event, key_of: KeyOf) -> Event:
     """``event`` with a sealed value in the place of each :class:`~audit_core.privacy.Secret` of its diff, labels included."""
-    if not any(_has_secret(change) for change in event.diff.values()):
+    secret = {name: change for name, change in event.diff.items() if _has_secret(change)}
+    if not secret:
         return event
     key = key_of(event)
 
@@ -50,7 +51,7 @@ def seal_event(event: Event, key_of: KeyOf) -> Event:
 
         return _each(change, act)
 
-    return replace(event, diff={name: sealed(change) for name, change in event.diff.items()})
+    return replace(event, diff={**event.diff, **{name: sealed(secret[name]) for name in secret}})
 
 
 def seal(value: Any, key: DataKey | None, event_id: UUID, field: str, side: str) -> dict[str, Any]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.http import HttpRequest
 
 from audit_core.context import audit_context
 from audit_core.event import Actor, Category, Outcome
+from audit_django import registry
 from audit_django.context.imports import when_imported
 from audit_django.context.middleware import request_context
 from audit_django.recording import record
@@ -73,8 +75,14 @@ def _login_failed(
 ) -> None:
     """The username is whatever somebody typed: kept as text, cut, never a user that it may name."""
     names = [value for key, value in credentials.items() if key in ("username", "email", "identifier")]
-    username = str(names[0])[:MAX_USERNAME_CHARACTERS] if names else None
+    username = str(names[0])[:MAX_USERNAME_CHARACTERS] if names and not _is_name_sensitive() else None
     _record("login_failed", request, Actor(type="anonymous"), {"username": username}, Outcome.FAILURE)
+
+
+def _is_name_sensitive() -> bool:
+    """Whether what users log in with is a sensitive field."""
+    user: Any = get_user_model()
+    return registry.is_sensitive(user._meta.get_field(user.USERNAME_FIELD))
 
 
 def _record(

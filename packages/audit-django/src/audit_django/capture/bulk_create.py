@@ -14,6 +14,7 @@ from django.db import connections
 from django.db.models import Model, Q, QuerySet, UniqueConstraint, sql
 from django.db.models.expressions import DatabaseDefault
 
+from audit_core.privacy.frames import discreet
 from audit_django import registry
 from audit_django.capture import before as database
 from audit_django.capture import changes, guard, m2m
@@ -35,6 +36,7 @@ def install() -> None:
     QuerySet.bulk_create = bulk_create  # type: ignore[method-assign]
 
 
+@discreet
 @functools.wraps(_bulk_create)
 def bulk_create(
     self: QuerySet[Any],

@@ -17,8 +17,9 @@ from django.db.models.deletion import Collector
 from django.db.models.signals import pre_delete
 
 from audit_core.context import audit_context, current
-from audit_core.diff import Change
+from audit_core.diff import FIELD, Change
 from audit_core.event import Target
+from audit_core.privacy.frames import discreet
 from audit_django import registry
 from audit_django.capture import changes, collected, guard, m2m, update
 from audit_django.capture.before import Row
@@ -36,6 +37,7 @@ def install() -> None:
     Collector.delete = delete  # type: ignore[method-assign]
 
 
+@discreet
 @functools.wraps(_delete)
 def delete(self: Collector) -> Any:
     """Delete what was collected, and record each audited object that goes or changes with it."""
@@ -75,6 +77,13 @@ class _Change:
     instance: Model
     target: Target
     diff: Mapping[str, Change]
+
+    def hides(self, other: _Change) -> bool:
+        """Whether a sensitive relation of this object may refer to the other one."""
+        return any(
+            spec.sensitive and spec.relation != FIELD and isinstance(other.instance, spec.field.related_model)
+            for spec in self.tracked.fields
+        )
 
 
 @dataclass
@@ -192,7 +201,7 @@ class _Plan:
                 item.target,
                 item.diff,
                 instance=item.instance,
-                related=(root.target,) if root and item is not root else (),
+                related=(root.target,) if root and item is not root and not item.hides(root) else (),
                 extra=self._with(root) if root and item is root else None,
             )
             if number % update.PART == 0:  # events that wait are held twice

@@ -17,6 +17,7 @@ from django.db.utils import OperationalError, ProgrammingError
 
 from audit_core.errors import AuditError
 from audit_core.event import Category, RecordedEvent
+from audit_core.privacy.frames import clear_called
 from audit_django.capture import round_trips
 
 logger = logging.getLogger("audit.capture")
@@ -55,10 +56,12 @@ def recording(alias: str, label: str, *, required: bool) -> Generator[None]:
     """Around the making of an event, after the business write was made.
 
     When it fails and the event is required, the open transaction can only be rolled back, even if the caller catches the error.
+    The functions that the error has passed forget their variables, in which sensitive values stand in the clear.
     """
     try:
         yield
     except Exception as error:
+        clear_called(error, "audit_django")
         if not required and not isinstance(error, DatabaseError):
             count_loss(alias, label, error)
             return

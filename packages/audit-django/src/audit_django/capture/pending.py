@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from audit_core.event import RecordedEvent
+from audit_core.privacy.keys import DataKey, Scope
 
 
 @dataclass(slots=True)
@@ -36,6 +37,7 @@ class Pending:
         self._kept: list[tuple[int, RecordedEvent]] = []  # written, by tick, for who is told after the commit
         self._undos: list[tuple[int, Callable[[], None]]] = []
         self.wrote = False
+        self.data_keys: dict[tuple[int, Scope], DataKey] = {}  # made in it (see privacy.keyring)
 
     def __bool__(self) -> bool:
         return bool(self._entries)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from django.db.models import Model
@@ -12,8 +13,10 @@ from django.db.models import Model
 from audit_core.context import audit_context
 from audit_core.diff import MANY_TO_MANY, Change
 from audit_core.event import Event, RecordedEvent, Target
+from audit_core.privacy.sealing import seal_event
 from audit_django.capture.transactions import TransactionState
 from audit_django.fields import Tracked
+from audit_django.privacy.keyring import key_of
 from audit_django.recording import get_recorder
 
 
@@ -29,12 +32,13 @@ def push(
     extra: Mapping[str, Any] | None = None,
 ) -> RecordedEvent:
     """Record a change of ``target``. ``instance``, where there is one, may add context of its own."""
-    recorded = built(action, target, diff, instance=instance, related=related, extra=extra)
+    recorded = built(state, action, target, diff, instance=instance, related=related, extra=extra)
     state.record(recorded, required=tracked.required)
     return recorded
 
 
 def built(
+    state: TransactionState,
     action: str,
     target: Target,
     diff: Mapping[str, Change],
@@ -43,10 +47,13 @@ def built(
     related: Sequence[Target] = (),
     extra: Mapping[str, Any] | None = None,
 ) -> RecordedEvent:
-    """The event of a change, which belongs to no transaction yet."""
+    """The event of a change, which is not recorded yet."""
     values = own() if (own := getattr(instance, "get_audit_context", None)) else None
+    keys = partial(key_of, state)
     with audit_context(**values) if values else nullcontext():
-        return get_recorder().build(action, target=target, diff=diff, related=related, extra=extra)
+        return get_recorder().build(
+            action, target=target, diff=diff, related=related, extra=extra, key_of=keys
+        )
 
 
 def push_or_join(
@@ -73,7 +80,8 @@ def push_or_join(
     joined = {name: _join(event.diff.get(name), change) for name, change in diff.items()}
     merged = {name: change for name, change in {**event.diff, **joined}.items() if _says_something(change)}
     if merged or event.action == "create":
-        last.recorded = RecordedEvent.of(replace(event, diff=merged))
+        # What `diff` has is not sealed yet: a sealed value opens in the event that it was made for, and in no other.
+        last.recorded = RecordedEvent.of(seal_event(replace(event, diff=merged), partial(key_of, state)))
     else:
         state.pending.drop_last()  # what was linked was unlinked again
 

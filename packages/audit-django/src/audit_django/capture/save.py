@@ -18,6 +18,7 @@ from django.db.models import Model
 
 from audit_core.diff import Change
 from audit_core.event import RecordedEvent, Target
+from audit_core.privacy.frames import discreet
 from audit_django import registry
 from audit_django.capture import before as database
 from audit_django.capture import changes, guard, loaded, m2m
@@ -42,6 +43,7 @@ def install() -> None:
     Model._save_parents = save_parents  # type: ignore[attr-defined]
 
 
+@discreet
 @functools.wraps(_save_parents)
 def save_parents(
     self: Model, cls: type[Model], using: str, update_fields: Any, *args: Any, **kwargs: Any
@@ -71,6 +73,7 @@ def save_parents(
         raise
 
 
+@discreet
 @functools.wraps(_save_table)
 def save_table(
     self: Model,
@@ -186,7 +189,7 @@ class _Save:
                 change = self._change(row, self._after())
                 if change is None:
                     return []
-                self.made = built(*change, instance=self.instance)
+                self.made = built(self.state, *change, instance=self.instance)
             return DjangoOutbox(self.using).beside(self.made)
 
         return Companion(f"UPDATE {quoted} " if row is not None else f"INSERT INTO {quoted} ", inserts)

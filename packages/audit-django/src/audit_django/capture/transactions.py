@@ -73,6 +73,15 @@ class TransactionState:
         finally:
             self._flushing = False
 
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Queries on our tables that need no event to be there: inside the block they write none."""
+        outer, self._flushing = self._flushing, True
+        try:
+            yield
+        finally:
+            self._flushing = outer
+
     def _write(
         self, required: list[RecordedEvent], best_effort: list[RecordedEvent], *, commit: bool
     ) -> None:

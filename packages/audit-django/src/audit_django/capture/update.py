@@ -16,6 +16,7 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db import connections
 from django.db.models import Model, QuerySet, Value
 
+from audit_core.privacy.frames import discreet
 from audit_django import registry
 from audit_django.capture import before as database
 from audit_django.capture import changes, guard, m2m
@@ -47,6 +48,7 @@ def is_told(queryset: QuerySet[Any]) -> None:
     setattr(queryset.query, _TOLD, True)  # which goes along when querysets are combined
 
 
+@discreet
 @functools.wraps(_update)
 def update(self: QuerySet[Any], **kwargs: Any) -> int:
     """Update the rows, and record what changed in each."""

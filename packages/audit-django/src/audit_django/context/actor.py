@@ -15,6 +15,8 @@ from audit_core.event import Actor
 from audit_core.plugins.manager import get_plugin_manager
 from audit_core.recorder import actor_from
 from audit_django.conf import get_settings
+from audit_django.labels import hidden
+from audit_django.registry import secrets_of
 
 
 def as_actor(source: Any) -> Actor | None:
@@ -33,13 +35,16 @@ def as_actor(source: Any) -> Actor | None:
         return Actor(type="anonymous")
     if not isinstance(source, AbstractBaseUser):
         return _from_other(source)
+    username = source.get_username()
     email = getattr(source, source.get_email_field_name(), None)
     full_name = source.get_full_name() if hasattr(source, "get_full_name") else ""
+    label = full_name or str(source)
+    secrets = secrets_of(source)
     return Actor(
         id=None if source.pk is None else str(source.pk),
-        username=source.get_username(),
-        email=email or None,
-        repr=full_name or str(source),
+        username=None if username in secrets else username,
+        email=None if email in secrets else email or None,
+        repr=hidden(label, source),
     )
 
 

@@ -6,6 +6,6 @@ unmask_change(event.diff["ssn"], "before", event=recorded, user=request.user, re
 """
 
 from audit_django.privacy.lookup import events_with, mask_lookup
-from audit_django.privacy.unmask import PERMISSION, unmask_change
+from audit_django.privacy.unmask import PERMISSION, UnmaskedInTransaction, unmask_change
 
-__all__ = ["PERMISSION", "events_with", "mask_lookup", "unmask_change"]
+__all__ = ["PERMISSION", "UnmaskedInTransaction", "events_with", "mask_lookup", "unmask_change"]

@@ -16,17 +16,21 @@ _Place = tuple[str, Scope]
 
 
 class KeyCache:
-    """The committed keys that were used last, each for at most :data:`MAX_SECONDS`. Nothing is opened from it."""
+    """The committed keys that were used last, each for at most :data:`MAX_SECONDS`. Nothing is opened with them."""
 
     def __init__(self) -> None:
-        self.clear()
+        self._begin()
         # A child of a fork must not wait for a lock that a thread of its parent held.
-        os.register_at_fork(after_in_child=self.clear)
+        os.register_at_fork(after_in_child=self._begin)
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._keys: OrderedDict[_Place, tuple[DataKey, float]] = OrderedDict()
 
     def clear(self) -> None:
         """Forget everything."""
-        self._lock = threading.Lock()
-        self._keys: OrderedDict[_Place, tuple[DataKey, float]] = OrderedDict()
+        with self._lock:
+            self._keys.clear()
 
     def get(self, using: str, scope: Scope) -> DataKey | None:
         """The key of a scope, if it is here."""

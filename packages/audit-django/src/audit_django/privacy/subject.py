@@ -1,4 +1,4 @@
-"""Whose values an event holds, and in which database it is."""
+"""Whose values an event holds."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import json
 from typing import Any
 
 from django.apps import apps
-from django.db import connections, router
 from django.db.models import Model, QuerySet
 
 from audit_core.event import Event
 from audit_django import registry
-from audit_django.capture.transactions import state_of
 from audit_django.fields import pk_text
 
 
@@ -55,25 +53,6 @@ def subject_of(event: Event, using: str) -> str | None:
         person = field.related_model._meta.concrete_model
         return f"{person._meta.label}:{pk_text(person, value)}"
     return str(value)
-
-
-def alias_of(event: Event) -> str:
-    """The database of the event that capture is building: the one with an open transaction.
-
-    If there are several, one that capture has begun itself is meant, for it ends with the event; else the one that the model is
-    written to.
-    """
-    begun = [
-        connection
-        for connection in connections.all(initialized_only=True)
-        if connection.in_atomic_block or (connection.connection is not None and not connection.autocommit)
-    ]
-    own = [connection for connection in begun if state_of(connection).holds_write_lock]
-    aliases = [connection.alias for connection in own or begun]
-    if len(aliases) > 1 and event.target is not None:
-        usual = router.db_for_write(apps.get_model(event.target.type))
-        return usual if usual in aliases else aliases[0]
-    return aliases[0]
 
 
 def _rows(model: type[Model], key: str, using: str) -> QuerySet[Any]:

@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from audit_core.privacy.keys import Secrets, WrappedKey
 from audit_django.conf import get_settings
 from audit_django.models import DataKey
-from audit_django.privacy.keyring import scope_of
+from audit_django.privacy.keyring import forget_keys, stored_keys
 
 
 class DjangoKeyTable:
@@ -28,10 +28,7 @@ class DjangoKeyTable:
 
     def keys(self, *, tenant: str | None = None, subject: str | None = None) -> Iterator[WrappedKey]:
         """Every key, or those of a tenant or person."""
-        wanted = scope_of(tenant, subject)._asdict()
-        rows = self._rows().filter(**{name: text for name, text in wanted.items() if text is not None})
-        for row in rows.order_by("id").iterator():
-            yield row.stored()
+        return stored_keys(self.using, tenant=tenant, subject=subject)
 
     def count_outdated(self, newest: str) -> int:
         """How many are wrapped with another secret."""
@@ -52,9 +49,11 @@ class DjangoKeyTable:
                 alive.update(wrapped_by=key.wrapped_by, wrapped=key.wrapped)
 
     def destroy(self, key_ids: Sequence[UUID]) -> int:
-        """Forget these keys, in the open transaction."""
+        """Forget these keys, in the open transaction; once it has committed, this process seals nothing more with them."""
         alive = self._rows().filter(id__in=key_ids, wrapped__isnull=False)
-        return alive.update(wrapped_by=None, wrapped=None, destroyed_at=datetime.now(UTC))
+        count = alive.update(wrapped_by=None, wrapped=None, destroyed_at=datetime.now(UTC))
+        transaction.on_commit(forget_keys, using=self.using)
+        return count
 
     def _rows(self) -> QuerySet[DataKey]:
         return DataKey.objects.using(self.using)
