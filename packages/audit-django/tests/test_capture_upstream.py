@@ -1,10 +1,5 @@
-"""What Django's own tests, Wagtail and django-oscar brought to light, each in its smallest form.
+"""What Django's own tests, Wagtail and django-oscar brought to light, each in its smallest form."""
 
-The models are made for the test: an application may define one at any time.
-"""
-
-from collections.abc import Generator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +12,7 @@ from django.core.exceptions import FieldError
 from django.db import NotSupportedError, connection, models
 from django.test import modify_settings, override_settings
 from django.utils.functional import SimpleLazyObject
+from made_models import audited
 from testapp.models import Customer, Group, Member, Membership, Policy, Tag
 
 from audit_django import registry
@@ -25,26 +21,6 @@ from audit_django.models import AuditEvent
 from audit_django.testing import captured_events
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@contextmanager
-def audited(*made: type[models.Model]) -> Generator[None]:
-    """Tables for these models, which are audited as long as they are there."""
-    with connection.schema_editor() as editor:
-        for model in made:
-            editor.create_model(model)
-    for model in made:
-        registry.register(model)
-    try:
-        yield
-    finally:
-        with connection.schema_editor() as editor:
-            for model in reversed(made):
-                editor.delete_model(model)
-        for model in made:
-            registry.unregister(model)
-            del apps.all_models[model._meta.app_label][model._meta.model_name]
-        apps.clear_cache()
 
 
 def told(events) -> list[tuple[str, str]]:

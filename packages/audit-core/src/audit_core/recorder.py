@@ -88,7 +88,7 @@ class Recorder:
             reason=None if reason is None else safe_text(str(reason)),
             context=NO_CONTEXT if scope.context is NO_CONTEXT else _safe(scope.context),
             diff=diff or {},
-            extra={key: self._plain(key, value) for key, value in merged.items()} if merged else {},
+            extra={safe_text(str(key)): self._plain(key, value) for key, value in merged.items()},
         )
         event = seal_event(event, self._key_of)
         if enrichment := self._hooks.enrich_event(event):

@@ -140,8 +140,14 @@ class AuditableMixin:
 def _register_mixin(sender: type[Model], **kwargs: Any) -> None:
     if sender._meta.apps is not apps:
         return  # a historical model of a migration
-    if issubclass(sender, AuditableMixin) and not sender._meta.proxy:
-        register(sender, **sender.audit_options)
+    apps.lazy_model_operation(_made, (sender._meta.app_label, sender._meta.model_name))
+
+
+def _made(model: type[Model]) -> None:
+    """A model can be found now, which it cannot yet when its class is prepared."""
+    apps.get_models.cache_clear()  # as Django does just after this
+    if issubclass(model, AuditableMixin) and not model._meta.proxy:
+        register(model, **model.audit_options)
     else:
         forget()
 

@@ -14,7 +14,7 @@ from django.db.models import Field
 from django.db.models.fields.files import FieldFile
 from django.utils import timezone
 
-from audit_core.codec import plain
+from audit_core.codec import canonical, plain
 from audit_core.errors import EncodeError
 from audit_core.plugins.manager import get_plugin_manager
 from audit_django.conf import get_settings
@@ -23,19 +23,23 @@ from audit_django.conf import get_settings
 def plain_value(field: Field[Any, Any], value: Any) -> Any:
     """``value`` of ``field`` as a plain JSON value.
 
-    What neither JSON nor a plugin knows is asked of the field's own ``value_to_string``, which Django's serializers use. Raises
+    What neither JSON nor a plugin knows is asked of the field's own ``value_to_string``, which Django's serializers use. A
+    document or an array that is longer than ``MAX_VALUE_BYTES`` as canonical JSON is kept as its digest, as a text is. Raises
     :class:`~audit_core.errors.EncodeError` naming the field.
     """
     if isinstance(value, FieldFile):
         value = value.name or ""
+    max_bytes = get_settings().max_value_bytes
     try:
-        return plain(
-            value, encode_unknown=get_plugin_manager().encode_value, max_bytes=get_settings().max_value_bytes
-        )
+        found = plain(value, encode_unknown=get_plugin_manager().encode_value, max_bytes=max_bytes)
+        if isinstance(found, list | dict):
+            digest = plain(canonical(found), max_bytes=max_bytes)
+            return digest if isinstance(digest, dict) else found
+        return found
     except EncodeError as error:
         for form in _forms(field, value):
             try:
-                return plain(form(), max_bytes=get_settings().max_value_bytes)
+                return plain(form(), max_bytes=max_bytes)
             except (EncodeError, TypeError, ValueError):
                 continue
         raise EncodeError(f"{field.model._meta.label}.{field.name}: {error}") from None
@@ -91,7 +95,8 @@ def normalized(field: Field[Any, Any], value: Any, vendor: str = "") -> Any:
             return result
         # Django rounds what it reads from SQLite to even; servers round away from zero.
         rounding = ROUND_HALF_EVEN if vendor == "sqlite" else ROUND_HALF_UP
-        return result.quantize(Decimal(1).scaleb(-places), rounding, field.context)
+        rounded = result.quantize(Decimal(1).scaleb(-places), rounding, field.context)
+        return rounded or abs(rounded)  # no database knows a negative zero
     if isinstance(field, models.DateTimeField) and django_settings.USE_TZ and timezone.is_naive(result):
         return timezone.make_aware(result, timezone.get_default_timezone())
     if isinstance(field, models.JSONField) and type(field).get_prep_value is models.JSONField.get_prep_value:
