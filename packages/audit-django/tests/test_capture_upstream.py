@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
 from cornerapp.models import Truck, Vehicle
@@ -13,8 +14,9 @@ from django.db import NotSupportedError, connection, models
 from django.test import modify_settings, override_settings
 from django.utils.functional import SimpleLazyObject
 from made_models import audited
-from testapp.models import Customer, Group, Member, Membership, Policy, Tag
+from testapp.models import BestEffort, Customer, Group, Member, Membership, Policy, Tag
 
+from audit_core.errors import EncodeError
 from audit_django import registry
 from audit_django.log import DjangoLog
 from audit_django.models import AuditEvent
@@ -243,16 +245,22 @@ def test_a_relation_to_a_model_that_is_not_there_is_left_to_the_system_checks():
         registry.unregister(Lost)
 
 
-@pytest.mark.xfail(
-    strict=connection.vendor == "sqlite",
-    reason="our transaction cannot begin in one that the application began in SQL",
-)
-def test_a_transaction_that_the_application_began_in_sql():
-    with connection.cursor() as cursor:
-        cursor.execute("BEGIN")
-        try:
-            with captured_events() as events:
-                Customer.objects.create(name="Acme")
-        finally:
-            cursor.execute("ROLLBACK")
-    assert told(events) == [("create", "testapp.Customer")]
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+def test_a_transaction_that_the_application_began_in_sql(end):
+    with captured_events() as events:
+        with connection.cursor() as cursor:
+            cursor.execute("BEGIN")
+            customer = Customer.objects.create(name="Acme")
+            with mock.patch("audit_django.recording.Recorder.build", side_effect=EncodeError("no form")):
+                for write in (customer.save, customer.delete, Customer.objects.all().delete):
+                    customer.name = "never"
+                    with pytest.raises(EncodeError):
+                        write()
+            BestEffort.objects.create(data="x")
+            Customer.objects.update(name="Bolt")
+            assert connection.get_autocommit()
+            cursor.execute(end)
+        Tag.objects.create(name="after")
+    written = [("create", "testapp.Customer"), ("create", "testapp.BestEffort"), ("update", "testapp.Customer")]
+    assert told(events) == [*(written if end == "COMMIT" else []), ("create", "testapp.Tag")]
+    assert list(Customer.objects.values_list("name", flat=True)) == (["Bolt"] if end == "COMMIT" else [])

@@ -167,11 +167,33 @@ def joined(using: str) -> Generator[TransactionState]:
     ):  # nothing would keep the caller from committing the row without its event
         with transaction.atomic(using=using):
             yield state
+    elif _begun_in_sql(connection):
+        connection.autocommit = False  # what Django would believe if it knew: a block is a savepoint then
+        try:
+            with transaction.atomic(using=using):
+                yield state
+                state.flush()  # nobody will tell us of the COMMIT
+        finally:
+            connection.autocommit = True
+            state.over()
     else:
         with _begin(connection), transaction.atomic(using=using):
             state.holds_write_lock = True
             state.prelude.begin()
             yield state
+
+
+def _begun_in_sql(connection: Any) -> bool:
+    """Whether the application has begun a transaction with a ``BEGIN`` of its own, which Django does not see. Costs no query."""
+    raw = connection.connection
+    match connection.vendor:
+        case "sqlite":
+            return bool(raw.in_transaction)
+        case "postgresql":
+            return raw.info.transaction_status in (2, 3)  # libpq's PQTRANS_INTRANS and PQTRANS_INERROR
+        case "mysql":
+            return bool(getattr(raw, "server_status", 0) & 1)  # PyMySQL's; mysqlclient does not tell
+    return False
 
 
 def take_write_lock(using: str, model: type[Model]) -> None:
