@@ -43,7 +43,6 @@ class TransactionState:
         self.holds_write_lock = False
         self._flushing = False
         self._wrapped = False
-        self._process = os.getpid()
 
     def record(self, recorded: RecordedEvent, *, required: bool) -> None:
         """Hold an event until the transaction commits."""
@@ -105,9 +104,6 @@ class TransactionState:
 
     def before_commit(self) -> None:
         """Write what is held; when that fails, leave the transaction rolled back and the connection usable."""
-        if self._process != os.getpid():  # a forked child owns none of its parent's events
-            self.over()
-            return
         try:
             self.flush(commit=True)
         except BaseException as error:
@@ -122,7 +118,6 @@ class TransactionState:
         self.pending.clear()
         self.prelude.drop()
         self.holds_write_lock = False
-        self._process = os.getpid()
         if self._wrapped:
             self._wrapped = False
             if (
@@ -149,6 +144,16 @@ def state_of(connection: BaseDatabaseWrapper) -> TransactionState:
     except AttributeError:
         state = connection._audit_state = TransactionState(connection)  # type: ignore[attr-defined]
         return state
+
+
+def _forget_the_parents() -> None:
+    """A forked child has none of its parent's events."""
+    for connection in connections.all(initialized_only=True):
+        state_of(connection).over()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_the_parents)
 
 
 @contextmanager
