@@ -149,6 +149,19 @@ def test_the_search_finds_what_it_is_for(place):
     assert UNWANTED.search(place.replace(".", "", 1))
 
 
+# The traps that design and issue name, each with a test whose name ends in its number (and in others, if it shows several).
+TRAPS = [*range(1, 37), *range(50, 59)]
+
+
+def test_every_trap_has_a_test():
+    sources = [path.read_text() for path in tracked_files() if path.match("test_*.py")]
+    names = re.findall(r"^ *(?:async )?def (test_\w+)\(", "\n".join(sources), re.MULTILINE)
+    numbers = {
+        int(number) for name in names for number in re.search(r"[_\d]*$", name)[0].split("_") if number
+    }
+    assert sorted(set(TRAPS) - numbers) == []
+
+
 def test_contributing_documents_every_make_target():
     targets = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert {"test", "demo", "lint", "types", "docs", "integration", "clean", "help"} <= set(targets)

@@ -323,7 +323,7 @@ class TestUpdateOfManyAtOnce:
             Policy.objects.filter(status="draft").update(status="approved")
         assert not Policy.objects.filter(status="approved").exists()
 
-    def test_before_is_what_the_database_held_under_a_lock(self, policies):
+    def test_before_is_what_the_database_held_under_a_lock_51(self, policies):
         """Two updates of the same rows, each from four threads: the events of a row are a chain without a gap."""
 
         def work():

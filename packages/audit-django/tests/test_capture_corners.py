@@ -63,14 +63,14 @@ class TestValues:
         assert AuditEvent.objects.first().event.diff["price"].after == str(stored)
         events.assert_nothing_recorded()
 
-    def test_a_field_that_writes_its_own_way_is_read_back(self):
+    def test_a_field_that_writes_its_own_way_is_read_back_24(self):
         stock = Stock.objects.create(email="A@B")
         with captured_events() as events:
             stock.save()
         assert AuditEvent.objects.first().event.diff["email"].after == "a@b"
         events.assert_nothing_recorded()
 
-    def test_a_label_holds_no_expression(self):
+    def test_a_label_holds_no_expression_9(self):
         stock = Stock.objects.create(count=1)
         with captured_events() as events:
             stock.count = F("count") + 1
@@ -95,7 +95,7 @@ class TestValues:
 
 
 class TestInheritance:
-    def test_a_field_of_a_parent_that_is_not_audited(self):
+    def test_a_field_of_a_parent_that_is_not_audited_19(self):
         label, boss = Label.objects.create(name="red"), Boss.objects.create(name="Ann")
         truck = Truck.objects.create(name="T", boss=boss)
         with captured_events() as events:
@@ -169,7 +169,7 @@ class TestDeletions:
             pre_delete.disconnect(rename, sender=Boss)
         assert events.one("delete").diff["name"].before == "after"
 
-    def test_links_by_another_field_than_the_key(self):
+    def test_links_by_another_field_than_the_key_19(self):
         Person.objects.create(code="other")
         person, club = Person.objects.create(code="p"), Club.objects.create(code="c")
         with captured_events() as events:

@@ -103,7 +103,9 @@ class InAThread:
                 cursor.execute(question, session)
                 if cursor.fetchone() != (0,):
                     return
-                time.sleep(0.15)  # nothing tells of it; InnoDB's table is made anew when nobody has read it for 0.1 s
+                time.sleep(
+                    0.15
+                )  # nothing tells of it; InnoDB's table is made anew when nobody has read it for 0.1 s
         raise AssertionError("nobody waits")
 
     def end(self):

@@ -26,14 +26,14 @@ def links(event, field="tags"):
     return [item["repr"] for item in change.added], [item["repr"] for item in change.removed]
 
 
-def test_add_names_only_what_was_linked(policy, tags):
+def test_add_names_only_what_was_linked_19(policy, tags):
     policy.tags.add(*tags[1:])
     with captured_events() as events, audit_context(reason="apart"):
         policy.tags.add(*tags)
     assert links(events.one("update", policy)) == (["Critical"], [])
 
 
-def test_an_add_that_adds_nothing_is_no_event(policy, tags):
+def test_an_add_that_adds_nothing_is_no_event_19(policy, tags):
     policy.tags.add(tags[0])
     with captured_events() as events:
         policy.tags.add(tags[0])
@@ -42,28 +42,28 @@ def test_an_add_that_adds_nothing_is_no_event(policy, tags):
     events.assert_nothing_recorded()
 
 
-def test_remove(policy, tags):
+def test_remove_19(policy, tags):
     policy.tags.add(*tags)
     with captured_events() as events:
         policy.tags.remove(tags[0], tags[2])
     assert links(events.one("update", policy)) == ([], ["Critical", "Old"])
 
 
-def test_set_is_one_event(policy, tags):
+def test_set_is_one_event_19(policy, tags):
     policy.tags.add(tags[1])
     with captured_events() as events:
         policy.tags.set([tags[0], tags[2]])
     assert links(events.one("update", policy)) == (["Critical", "Old"], ["Legacy"])
 
 
-def test_clear(policy, tags):
+def test_clear_19(policy, tags):
     policy.tags.add(*tags)
     with captured_events() as events:
         policy.tags.clear()
     assert links(events.one("update", policy)) == ([], ["Critical", "Legacy", "Old"])
 
 
-def test_the_other_side(policy, tags):
+def test_the_other_side_19(policy, tags):
     with captured_events() as events:
         tags[0].policies.add(policy)
     assert links(events.one("update", policy)) == (["Critical"], [])
@@ -111,7 +111,7 @@ def test_what_is_undone_in_the_same_breath_is_no_event(policy, tags):
     events.assert_nothing_recorded()
 
 
-def test_symmetrical_relations_change_both():
+def test_symmetrical_relations_change_both_19():
     anna, bert = Member.objects.create(code="anna"), Member.objects.create(code="bert")
     with captured_events() as events:
         anna.friends.add(bert)
@@ -124,7 +124,7 @@ def test_symmetrical_relations_change_both():
     assert {event.target.id for event in events} == {"anna", "bert"}
 
 
-def test_a_through_model_with_defaults():
+def test_a_through_model_with_defaults_19():
     member, groups = Member.objects.create(code="m"), [Group.objects.create(name=name) for name in "ab"]
     with captured_events() as events:
         member.groups.add(*groups, through_defaults={"role": "chair"})
@@ -137,7 +137,7 @@ def test_relations_that_are_not_audited_cost_nothing(tags, django_assert_num_que
         unaudited.tags.add(tags[0])  # one INSERT that ignores conflicts: nobody listens to its signal
 
 
-def test_it_is_rolled_back_with_its_block(policy, tags):
+def test_it_is_rolled_back_with_its_block_19(policy, tags):
     with captured_events() as events, pytest.raises(RuntimeError), transaction.atomic():
         policy.tags.add(tags[0])
         raise RuntimeError

@@ -134,7 +134,10 @@ def test_the_chain_holds_57(order):
     assert calls.keys() == {
         *("Model.save", "Model.delete", "Model.save_base", "Model._save_table"),
         *("QuerySet.update", "QuerySet.delete", "QuerySet.bulk_create", "QuerySet.get_or_create"),
-        *(f"BaseDatabaseWrapper.{name}" for name in ("commit", "rollback", "savepoint", "savepoint_rollback")),
+        *(
+            f"BaseDatabaseWrapper.{name}"
+            for name in ("commit", "rollback", "savepoint", "savepoint_rollback")
+        ),
         *("BaseDatabaseWrapper.set_autocommit", "Collector.delete", "statements", "timed"),
     }
     assert calls["Model.save"] == 8  # those of the work, and none of ours

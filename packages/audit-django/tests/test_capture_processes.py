@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 import pytest
 import worker_process
@@ -11,7 +12,7 @@ from django.test import Client
 from django.urls import path
 from testapp.models import Tag
 
-from audit_django import backends
+from audit_django import backends, disabled
 from audit_django.capture.transactions import state_of
 from audit_django.models import AuditEvent, LogEntry, OutboxEntry
 from audit_django.relay import get_relay
@@ -40,7 +41,10 @@ def test_a_crash_just_after_the_commit_loses_nothing_5():
         process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
     assert Tag.objects.get().name == "y"
-    assert list(AuditEvent.objects.order_by("number").values_list("action", flat=True)) == ["create", "update"]
+    assert list(AuditEvent.objects.order_by("number").values_list("action", flat=True)) == [
+        "create",
+        "update",
+    ]
     assert OutboxEntry.objects.count() == 2
     run("relay", "--once")  # whoever comes next
     assert (OutboxEntry.objects.count(), LogEntry.objects.count()) == (0, 2)
@@ -125,6 +129,35 @@ def test_a_thread_has_none_of_the_events_of_another_58():
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(look).result() == 0
         assert len(list(state_of(connection).pending.entries())) == 1
+
+
+UPDATING = """
+import resource, sys
+import django
+django.setup()
+from django.db.models import Value
+from django.db.models.functions import Concat
+from testapp.models import Tag
+Tag.objects.filter(name="T-0").update(name="first")  # everything is imported
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert Tag.objects.update(name=Concat("name", Value("x"))) == 100_000
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+print(peak if sys.platform == "darwin" else peak * 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="this system does not tell how much memory a process took"
+)
+def test_a_hundred_thousand_rows_are_not_held_in_memory_16():
+    with disabled(reason="test data"):
+        Tag.objects.bulk_create((Tag(name=f"T-{n}") for n in range(100_000)), batch_size=5000)
+    with worker_process.start(UPDATING) as process:
+        out, err = process.communicate(timeout=300)
+    assert (process.returncode, err) == (0, "")
+    assert AuditEvent.objects.filter(action="update").count() == 100_001
+    assert int(out) < 60_000_000  # the events alone would be more than 200
 
 
 def fail(request):

@@ -28,7 +28,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def test_the_tests_of_an_application_54(cases, processes, models, tmp_path):
     """Every kind of test case, in a database of the runner's own and in copies that it makes for its processes."""
     settings = f"from django_settings import *\nAUDIT = {{'MODELS': {models!r}}}\n"
-    if connection.vendor == "sqlite":  # in memory, as Django does by default: it copies no file that has a WAL
+    if (
+        connection.vendor == "sqlite"
+    ):  # in memory, as Django does by default: it copies no file that has a WAL
         settings += "DATABASES = {name: {'ENGINE': 'django.db.backends.sqlite3'} for name in DATABASES}\n"
     (tmp_path / "application_settings.py").write_text(settings)
     environment = {
@@ -47,7 +49,9 @@ def test_the_tests_of_an_application_54(cases, processes, models, tmp_path):
 
 def test_a_database_that_is_put_back_has_the_events_that_it_had_54():
     """What ``serialized_rollback`` does, with rows in every table. That it was done is recorded, as ``loaddata`` is."""
-    policy = Policy.objects.create(number="P", customer=Customer.objects.create(name="Jane", ssn="078-05-1120"))
+    policy = Policy.objects.create(
+        number="P", customer=Customer.objects.create(name="Jane", ssn="078-05-1120")
+    )
     policy.tags.add(Tag.objects.create(name="a"))
     trail = list(AuditEvent.objects.order_by("number").values_list("number", "event_id", "text"))
     serialized = connection.creation.serialize_db_to_string()

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from testapp.models import BestEffort, Customer, Gauge, Policy, Restaurant, Tag
 
 from audit_core.errors import EncodeError
-from audit_django import disabled, record
+from audit_django import audit_context, disabled, record
 from audit_django.capture import guard, transactions
 from audit_django.capture.guard import EventNotWritten
 from audit_django.models import AuditEvent, OutboxEntry
@@ -360,7 +360,7 @@ def test_best_effort_and_required_in_one_transaction(no_event_table):
 
 
 def test_disabled_is_an_event_itself_20():
-    with disabled(reason="import of the old system") as off:
+    with audit_context(actor="alice"), disabled(reason="import of the old system") as off:
         Tag.objects.create(name="x")
         policy = Policy.objects.create(number="P", customer=Customer.objects.create(name="Jane"))
         policy.tags.add(Tag.objects.create(name="y"))
@@ -373,6 +373,8 @@ def test_disabled_is_an_event_itself_20():
         "import of the old system",
     )
     assert event.extra["skipped"] == off.skipped == 7
+    assert event.actor.username == "alice"
+    assert 0 <= event.extra["seconds"] < 60
 
 
 def test_record_in_autocommit_and_in_a_transaction():

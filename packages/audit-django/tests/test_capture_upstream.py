@@ -140,7 +140,7 @@ class Wrapped(models.CharField):
         return value.value if isinstance(value, Wrapper) else value
 
 
-def test_a_value_that_is_written_by_get_db_prep_value():
+def test_a_value_that_is_written_by_get_db_prep_value_24():
     class Parcel(models.Model):
         code = Wrapped(max_length=10)
 
@@ -160,7 +160,7 @@ class WrappedNumber(models.IntegerField):
         return value.value if isinstance(value, Wrapper) else value
 
 
-def test_a_key_that_has_no_text():
+def test_a_key_that_has_no_text_56():
     class Seat(models.Model):
         number = WrappedNumber(primary_key=True)
 
@@ -261,6 +261,10 @@ def test_a_transaction_that_the_application_began_in_sql(end):
             assert connection.get_autocommit()
             cursor.execute(end)
         Tag.objects.create(name="after")
-    written = [("create", "testapp.Customer"), ("create", "testapp.BestEffort"), ("update", "testapp.Customer")]
+    written = [
+        ("create", "testapp.Customer"),
+        ("create", "testapp.BestEffort"),
+        ("update", "testapp.Customer"),
+    ]
     assert told(events) == [*(written if end == "COMMIT" else []), ("create", "testapp.Tag")]
     assert list(Customer.objects.values_list("name", flat=True)) == (["Bolt"] if end == "COMMIT" else [])

@@ -115,7 +115,7 @@ def test_the_actor_may_be_known_only_later_33(alice):
     assert events.one("create").actor.username == "alice"
 
 
-def test_an_anonymous_user():
+def test_an_anonymous_user_23():
     with captured_events() as events:
         respond(lambda request: Tag.objects.create(name="x"), REQUESTS.get("/"), user=AnonymousUser())
     assert events.one("create").actor == Actor(type="anonymous")

@@ -53,7 +53,7 @@ def sentence(event):
     return GrammarSummarizer().summarize([event], "en")[0]
 
 
-def test_a_command_tells_which_account_ran_it():
+def test_a_command_tells_which_account_ran_it_23():
     with captured_events() as events:
         call_command(RenewPolicies())
     event = events.one("create")
@@ -122,7 +122,7 @@ def test_the_account_is_asked_for_once_and_only_to_record(monkeypatch):
     assert asked == [1]
 
 
-def test_in_a_shell_the_account_acts():
+def test_in_a_shell_the_account_acts_23():
     with captured_events() as events:
         call_command("shell", command="from testapp.models import Tag; Tag.objects.create(name='x')")
     event = events.one("create")

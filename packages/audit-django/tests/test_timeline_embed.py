@@ -61,7 +61,7 @@ def test_only_the_users_tenants(render, reader, settings):
     assert "No change has been recorded yet." in render(reader, Policy(pk=7))
 
 
-def test_a_proxy_has_its_models_history_and_a_parent_its_childs(render, reader):
+def test_a_proxy_has_its_models_history_and_a_parent_its_childs_14(render, reader):
     record(
         event(), event(target=Target(type="testapp.Restaurant", id="3", repr="Chez Nous", kind="restaurant"))
     )

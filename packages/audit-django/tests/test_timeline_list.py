@@ -24,8 +24,9 @@ from timeline_data import (
 
 from audit_core.diff import Change
 from audit_core.event import Actor, RecordedEvent, Target
-from audit_core.query import InvalidQuery
+from audit_core.query import EventQuery, InvalidQuery
 from audit_django.models import AuditEvent
+from audit_django.storages.database import DatabaseStorage
 from audit_django.timeline.filters import Filters
 from audit_django.timeline.rows import row
 
@@ -178,7 +179,7 @@ def test_filters_narrow_the_list(reader):
         assert shown(reader, "?range=today&actor=2") == [str(b.id)]
 
 
-def test_a_parents_history_has_its_childs_changes(reader):
+def test_a_parents_history_has_its_childs_changes_14(reader):
     child = Target(type="testapp.Restaurant", id="3", repr="Chez Nous", kind="restaurant")
     (recorded,) = record(event(target=child))
     assert shown(reader, "?model=testapp.Place&object=3") == [str(recorded.id)]
@@ -243,7 +244,7 @@ def test_nothing_matches_says_which_filter_to_drop(reader):
     assert "even with one of them dropped" in reader.get("/audit/hints/?actor=8&action=delete").text
 
 
-def test_paging_shows_every_event_once_also_where_times_tie(reader):
+def test_paging_shows_every_event_once_also_where_times_tie_28(reader):
     moment = datetime(2026, 3, 3, 10, tzinfo=UTC)
     recorded = record(*(event(at=moment + (n // 40) * MINUTE) for n in range(130)))
     seen, address = [], TIMELINE
@@ -256,6 +257,16 @@ def test_paging_shows_every_event_once_also_where_times_tie(reader):
     assert "This is the beginning of the trail." in page
     assert "Back to the newest changes" in page
     assert seen == [str(item.id) for item in reversed(recorded)]
+
+
+def test_an_objects_history_is_in_the_order_of_its_commits_28(reader):
+    """Whatever the clocks of the machines say, and although most of it happens at the same moment."""
+    moments = [datetime(2026, 3, 3, 10, tzinfo=UTC) - (n % 3) * MINUTE for n in range(12)]
+    recorded = record(*(event(at=moment) for moment in moments))
+    newest_first = [str(item.id) for item in reversed(recorded)]
+    found = DatabaseStorage().search(EventQuery(target_types=["testapp.Policy"], target_id="7")).events
+    assert [str(item.id) for item in found] == newest_first
+    assert shown(reader, "?model=testapp.Policy&object=7") == newest_first
 
 
 def test_new_changes_are_counted_under_the_same_filters(reader):

@@ -57,7 +57,8 @@ def read(
         reading.row = _with_related(model, pk, names, joins, using)
         return reading
     is_whole = partial or bool(instance.get_deferred_fields())
-    columns = tuple(field.attname for field in model._meta.concrete_fields) if is_whole else names
+    wanted = model._meta.concrete_fields if is_whole else () if names else model._meta.pk_fields
+    columns = tuple(field.attname for field in wanted) or names
     select = select_row(model, columns, pk, connection)
 
     def answer(rows: list[Any]) -> None:
