@@ -18,7 +18,7 @@ from testapp.models import Customer, Member, Policy, Tag
 
 from audit_core.query import EventQuery
 from audit_core.summarizers.grammar import sentence
-from audit_django import audit_context, registry
+from audit_django import AuditableMixin, audit_context, registry
 from audit_django.capture import update
 from audit_django.storages.database import DatabaseStorage
 from audit_django.testing import captured_events
@@ -516,6 +516,31 @@ def test_a_model_that_is_defined_when_all_is_ready_55(how, settings):
             late.tags.add(tag)
             late.delete()
         assert [event.action for event in events] == ["create", "update", "delete"]
+    finally:
+        with connection.schema_editor() as editor:
+            editor.delete_model(Late)
+        take_away(Late)
+
+
+def test_a_late_model_that_is_watched_as_it_is_loaded_55(django_assert_num_queries):
+    apps.get_models()  # which keeps its answer
+
+    class Late(AuditableMixin, models.Model):
+        audit_options = {"before": "instance"}  # noqa: RUF012
+        name = models.CharField(max_length=10)
+
+        class Meta:
+            app_label = "testapp"
+
+    with connection.schema_editor() as editor:
+        editor.create_model(Late)
+    try:
+        Late.objects.create(name="a")
+        late = Late.objects.get()
+        late.name = "b"
+        with captured_events() as events, transaction.atomic(), django_assert_num_queries(1):
+            late.save()
+        assert values(events.one("update")) == {"name": ("a", "b")}
     finally:
         with connection.schema_editor() as editor:
             editor.delete_model(Late)
