@@ -145,7 +145,7 @@ def _register_mixin(sender: type[Model], **kwargs: Any) -> None:
 
 def _made(model: type[Model]) -> None:
     """A model can be found now, which it cannot yet when its class is prepared."""
-    apps.get_models.cache_clear()  # as Django does just after this
+    apps.get_models.cache_clear()  # type: ignore[attr-defined]  # as Django does just after this
     if issubclass(model, AuditableMixin) and not model._meta.proxy:
         register(model, **model.audit_options)
     else:
