@@ -265,6 +265,23 @@ class Writes(RuleBasedStateMachine):
         if one and one != two:
             (one.friends.add if how != "remove" else one.friends.remove)(two)
 
+    @rule(using=aliases, pick=picks, other=picks, how=st.sampled_from(["make", "merge", "move", "cut"]))
+    def link_by_rows(self, using, pick, other, how):
+        rows = Policy.tags.through.objects.using(using)
+        policy, tag = self.pick(Policy, using, pick), self.pick(Tag, using, other)
+        if policy and tag and how == "make":
+            rows.bulk_create([rows.model(policy=policy, tag=tag)], ignore_conflicts=True)
+        elif policy and tag and how == "merge":
+            with self.may_fail(using):
+                rows.filter(policy=policy).update(tag=tag)
+        elif row := self.pick(rows.model, using, pick):
+            if how == "cut":
+                row.delete()
+            elif tag:
+                row.tag = tag
+                with self.may_fail(using):
+                    row.save()
+
     @rule(using=aliases, pick=picks, name=names)
     def move(self, using, pick, name):
         customer = self.pick(Customer, using, pick)

@@ -309,6 +309,19 @@ def test_a_relation_to_a_model_that_is_not_there_is_left_to_the_system_checks():
         registry.unregister(Lost)
 
 
+@pytest.mark.skipif(not hasattr(models, "DB_CASCADE"), reason="Django 6.1 leaves relations to the database")
+def test_a_relation_that_is_left_to_the_database_is_pointed_out():
+    class Parcel(models.Model):
+        customer = models.ForeignKey(Customer, getattr(models, "DB_CASCADE", None), related_name="+")
+
+        class Meta:
+            app_label = "testapp"
+
+    with audited(Parcel):
+        [message] = [message for message in run_checks() if message.id == "audit.W008"]
+        assert "testapp.Parcel.customer" in message.msg
+
+
 @pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
 def test_a_transaction_that_the_application_began_in_sql(end):
     with captured_events() as events:

@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections
-from django.db.models import Model
+from django.db.models import Model, deletion
 
 from audit_core.errors import ConfigurationError
 from audit_core.plugins.manager import get_plugin_manager
@@ -106,6 +106,23 @@ def _tracked_models() -> list[type[Model]]:
         return registry.tracked_models()
     except ConfigurationError:
         return []  # check_settings says it
+
+
+@register(Tags.models)
+def check_database_cascades(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """``audit.W008``: a relation that the database itself follows when what it refers to goes (Django 6.1 and newer)."""
+    left_to_database: Any = getattr(deletion, "DatabaseOnDelete", ())
+    return [
+        Warning(
+            f"What the database does to {field} when the object that it refers to is deleted is not recorded.",
+            hint="Use the on_delete of the same name without 'DB_': Django does it then, and the trail sees it.",
+            obj=field,
+            id="audit.W008",
+        )
+        for model in _tracked_models()
+        for field in model._meta.local_concrete_fields
+        if isinstance(getattr(field.remote_field, "on_delete", None), left_to_database)
+    ]
 
 
 @register()
