@@ -29,7 +29,7 @@ from testapp.models import (
 
 from audit_core.summarizers.grammar import sentence
 from audit_django import disabled, registry
-from audit_django.capture import spool, update
+from audit_django.capture import inserted, spool, update
 from audit_django.capture.guard import EventNotWritten
 from audit_django.capture.transactions import state_of
 from audit_django.models import AuditEvent
@@ -552,3 +552,47 @@ class TestBulkCreate:
             ("update", "open"),
             ("update", "open"),
         ]
+
+
+@pytest.mark.skipif(connection.vendor == "postgresql", reason="PostgreSQL always has RETURNING")
+class TestBulkCreateWithoutReturning:
+    """MySQL, and SQLite before 3.35: the objects do not get the keys of their rows, but the events have them."""
+
+    @pytest.fixture(autouse=True)
+    def no_returning(self, monkeypatch):
+        monkeypatch.setattr(type(connection.features), "can_return_rows_from_bulk_insert", False)
+
+    def test_each_row_has_its_key_16(self):
+        with captured_events() as events:
+            made = Tag.objects.bulk_create([Tag(name=name) for name in "abc"], batch_size=2)
+        assert [tag.pk for tag in made] == [None] * 3
+        assert [(e.target.id, e.target.repr) for e in events] == [
+            (str(tag.pk), tag.name) for tag in Tag.objects.order_by("pk")
+        ]
+
+    def test_what_the_database_makes_of_it_9(self):
+        with captured_events() as events:
+            Gauge.objects.bulk_create([Gauge(qty=2, price=3), Gauge(qty=5)])
+        assert [e.diff["total"].after for e in events] == [6, 10]
+
+    def test_keys_that_are_set_16(self):
+        with captured_events() as events:
+            Tag.objects.bulk_create([Tag(pk=77, name="x"), Tag(name="y")])
+            Member.objects.bulk_create([Member(code="a")])
+        assert {e.target.id for e in events} == {"77", str(Tag.objects.get(name="y").pk), "a"}
+
+    def test_what_cannot_conflict_and_what_can_16(self):
+        Gauge.objects.create(qty=1)
+        with captured_events() as events:
+            Gauge.objects.bulk_create([Gauge(qty=1), Gauge(qty=2)], ignore_conflicts=True)
+            Tag.objects.bulk_create([Tag(name="x"), Tag(name="y")], ignore_conflicts=True)
+        assert [(e.target.type, e.target.id) for e in events] == [
+            ("testapp.Gauge", str(Gauge.objects.get(qty=2).pk)),
+            *(("testapp.Tag", str(tag.pk)) for tag in Tag.objects.order_by("pk")),
+        ]
+
+    def test_rows_that_are_not_found_again_are_not_saved(self, monkeypatch):
+        monkeypatch.setattr(inserted, "_keys_given", lambda vendor, cursor, count: [-1] * count)
+        with pytest.raises(EventNotWritten, match="one by one"), transaction.atomic():
+            Tag.objects.bulk_create([Tag(name="a")])
+        assert not Tag.objects.exists()

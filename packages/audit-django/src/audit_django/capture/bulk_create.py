@@ -11,13 +11,13 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from django.db import connections
-from django.db.models import Model, Q, QuerySet, UniqueConstraint, sql
+from django.db.models import Model, Q, QuerySet, UniqueConstraint
 from django.db.models.expressions import DatabaseDefault
 
 from audit_core.privacy.frames import discreet
 from audit_django import registry
 from audit_django.capture import before as database
-from audit_django.capture import changes, guard, m2m
+from audit_django.capture import changes, guard, inserted, m2m
 from audit_django.capture.before import Row
 from audit_django.capture.push import push
 from audit_django.capture.save import decided_by_database
@@ -56,20 +56,27 @@ def bulk_create(
     objs = list(objs)
     self._for_write = True  # type: ignore[attr-defined]
 
-    def insert() -> Any:
-        return _bulk_create(self, objs, *options)
-
     using = self.db
+    created: list[Model] = []
     changed: list[tuple[Model, Model]] = []
-    says_what_is_new = connections[using].features.can_return_rows_from_bulk_insert
+    may_conflict = objs if ignore_conflicts or update_conflicts else []
+    returns_rows = connections[using].features.can_return_rows_from_bulk_insert
     with joined(using) as state:
-        if update_conflicts or (ignore_conflicts and not says_what_is_new):
-            created, changed = _upserted(self.model, objs, unique_fields, using, insert)
-        elif ignore_conflicts:
-            created = _inserted(self, using, insert)
-        else:
-            insert()
-            created = objs
+        if not returns_rows:
+            may_conflict = [obj for obj in may_conflict if _may_conflict(obj)]
+            others = _without(objs, may_conflict)
+            created = inserted.numbered(self, using, lambda: _bulk_create(self, others, batch_size))
+
+        def insert() -> Any:
+            return _bulk_create(self, may_conflict, *options)
+
+        if may_conflict and (update_conflicts or not returns_rows):
+            new, changed = _upserted(self.model, may_conflict, unique_fields, using, insert)
+            created += new
+        elif may_conflict:
+            created = inserted.returned(self, using, insert)
+        elif returns_rows:
+            created = _bulk_create(self, objs, *options)
         if is_link:
             before = [row for row, _ in changed]
             m2m.record(state, self.model, before, [*created, *(row for _, row in changed)], using)
@@ -111,37 +118,6 @@ def _record_changed(
         if diff and (tracked.condition is None or tracked.condition(row)):
             target = tracked.target(tracked.key_of(row), label_of(row))
             push(state, tracked, "update", target, diff, instance=row)
-
-
-def _inserted(queryset: QuerySet[Any], using: str, insert: Callable[[], Any]) -> list[Model]:
-    """Conflicts are ignored: ``INSERT … RETURNING`` gives back the rows that were inserted, and no others."""
-    meta = queryset.model._meta.concrete_model._meta
-    columns = list(meta.local_concrete_fields)
-    new: list[Model] = []
-
-    def returning(
-        objs: Sequence[Model], fields: Sequence[Any], on_conflict: Any = None, **kwargs: Any
-    ) -> list[Any]:
-        query = sql.InsertQuery(queryset.model, on_conflict=on_conflict)
-        query.insert_values(fields, list(objs))
-        compiler = query.get_compiler(using=using)
-        compiler.returning_fields = columns
-        with connections[using].cursor() as cursor:
-            [(statement, params)] = compiler.as_sql()
-            cursor.execute(statement, params)
-            rows: Any = cursor.fetchall()
-        converters = compiler.get_converters([field.get_col(meta.db_table) for field in columns])
-        names = [field.attname for field in columns]
-        rows = compiler.apply_converters(rows, converters) if converters else rows
-        new.extend(queryset.model.from_db(using, names, row) for row in rows)
-        return []
-
-    queryset._insert = returning  # type: ignore[attr-defined]
-    try:
-        insert()
-    finally:
-        del queryset._insert  # type: ignore[attr-defined]
-    return new
 
 
 def _upserted(
@@ -197,6 +173,22 @@ def _in_the_way(
 def _wanted(value: Any) -> Any:
     """What a query is asked for: of a default of the database the expression, as only an INSERT knows ``DEFAULT``."""
     return value.expression if isinstance(value, DatabaseDefault) else value  # type: ignore[attr-defined]
+
+
+def _may_conflict(obj: Model) -> bool:
+    """Whether a row may be in the way of this object: it has all the values of a unique key."""
+    model: Any = obj._meta.concrete_model
+    if any(isinstance(c, UniqueConstraint) and c.expressions for c in model._meta.constraints):
+        return True
+    return any(
+        all(obj.__dict__.get(field.attname) is not None for field in key) for key in _unique_keys(model, None)
+    )
+
+
+def _without(objs: Sequence[Model], others: Sequence[Model]) -> list[Model]:
+    """``objs`` without these very objects: new ones cannot be compared."""
+    taken = set(map(id, others))
+    return [obj for obj in objs if id(obj) not in taken]
 
 
 def _unique_keys(model: type[Model], names: Collection[str] | None) -> list[list[Any]]:
