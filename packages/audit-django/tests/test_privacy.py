@@ -8,13 +8,13 @@ from functools import partial
 from types import SimpleNamespace
 
 import pytest
-from cornerapp.models import Truck, Vehicle
+from cornerapp.models import Boss, Truck, Vehicle
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import Permission, User
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import IntegrityError, OperationalError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
-from testapp.models import Claim, Customer, Fragile, Gauge, Policy, Tag
+from testapp.models import Claim, Customer, Document, Fragile, Gauge, Policy, Tag
 
 from audit_core import Change, audit_context
 from audit_core.codec import canonical
@@ -502,6 +502,26 @@ class TestSubjects:
         assert opened(row, "amount") == 7
         claim.delete()
         assert last("delete").event.diff["amount"].before == {"sealed": {}}  # nobody can ask the row any more
+
+    def test_of_a_function_where_the_event_is_made_before_the_row(self, options):
+        options(
+            Document,
+            sensitive=["title"],
+            subject=lambda document: f"person {document.claim.policy.customer_id}",
+        )
+        options(Boss, sensitive=["name"], before="instance", subject=lambda boss: f"person {boss.code}")
+        customer, _ = create()
+        claim = Claim.objects.create(policy=Policy.objects.create(number="P-1", customer=customer))
+        Document.objects.create(claim=claim, title="a will")
+        row = last("create")
+        assert opened(row, "title") == "a will"
+        assert DataKey.objects.filter(subject=f"person {customer.pk}").count() == 1
+        boss = Boss.objects.get(pk=Boss.objects.create(name="Ann", code="a").pk)
+        boss.name, boss.code = "Bob", "b"
+        boss.save()
+        row = last()
+        assert opened(row, "name") == "Bob"
+        assert DataKey.objects.get(pk=key_id_of(row.event.diff["name"].after)).subject == "person b"
 
     def test_what_belongs_to_nobody_is_the_tenants(self, options):
         options(Policy, sensitive=["notes"], subject="owner")
