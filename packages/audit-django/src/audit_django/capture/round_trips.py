@@ -169,8 +169,7 @@ class Prelude:
     ) -> Any:
         self._companion = None
         inserts = companion.inserts()
-        # Making the event may have asked for a data key: then there is a transaction, and the row to be asked for its person.
-        if not inserts or in_transaction(self._connection):
+        if not inserts:
             return self._take_along(execute, sql, params, False, context)
         self.drop()
         self._take_begin()

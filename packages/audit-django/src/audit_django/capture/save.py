@@ -187,7 +187,7 @@ class _Save:
                 return []
             with guard.recording(self.using, self.tracked.type, required=True):
                 change = self._change(row, self._after())
-                if change is None:
+                if change is None or self._asks_the_row(change[2]):
                     return []
                 self.made = built(self.state, *change, instance=self.instance)
             return DjangoOutbox(self.using).beside(self.made)
@@ -207,6 +207,10 @@ class _Save:
             self.state.written(self.made)
         elif change := self._change(row, after):
             push(self.state, self.tracked, *change, instance=self.instance)
+
+    def _asks_the_row(self, diff: Mapping[str, Change]) -> bool:
+        """Whether the row must be there for its person to be found, under whose key the values are sealed."""
+        return callable(self.tracked.subject) and any(change.sensitive for change in diff.values())
 
     def _after(self) -> dict[str, Any]:
         return {spec.attname: self.instance.__dict__.get(spec.attname) for spec in self.specs}
