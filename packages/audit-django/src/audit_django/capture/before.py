@@ -57,8 +57,8 @@ def read(
         reading.row = _with_related(model, pk, names, joins, using)
         return reading
     is_whole = partial or bool(instance.get_deferred_fields())
-    all_columns = is_whole or not names  # a row may have nothing but its key
-    columns = tuple(field.attname for field in model._meta.concrete_fields) if all_columns else names
+    columns = tuple(field.attname for field in model._meta.concrete_fields) if is_whole else names
+    columns = columns or tuple(key.attname for key in model._meta.pk_fields)  # to name none means all
     select = select_row(model, columns, pk, connection)
 
     def answer(rows: list[Any]) -> None:

@@ -19,6 +19,7 @@ from django.db.models import Model
 from audit_core.event import RecordedEvent
 from audit_core.plugins.manager import get_plugin_manager
 from audit_django.capture import guard
+from audit_django.capture.begun_in_sql import begun_in_sql, in_a_savepoint
 from audit_django.capture.pending import Pending
 from audit_django.capture.round_trips import Prelude
 from audit_django.models.event import TABLE_PREFIX
@@ -181,41 +182,14 @@ def joined(using: str) -> Generator[TransactionState]:
     ):  # nothing would keep the caller from committing the row without its event
         with transaction.atomic(using=using):
             yield state
-    elif _begun_in_sql(connection):
-        with _in_a_savepoint(state):
+    elif begun_in_sql(connection):
+        with in_a_savepoint(state):
             yield state
     else:
         with _begin(connection), transaction.atomic(using=using):
             state.holds_write_lock = True
             state.prelude.begin()
             yield state
-
-
-def _begun_in_sql(connection: Any) -> bool:
-    """Whether the application has begun a transaction with a ``BEGIN`` of its own, which Django does not see. Costs no query."""
-    raw = connection.connection
-    match connection.vendor:
-        case "sqlite":
-            return bool(raw.in_transaction)
-        case "postgresql":
-            return raw.info.transaction_status in (2, 3)  # libpq's PQTRANS_INTRANS and PQTRANS_INERROR
-        case "mysql":
-            return bool(getattr(raw, "server_status", 0) & 1)  # PyMySQL's; mysqlclient does not tell
-    return False
-
-
-@contextmanager
-def _in_a_savepoint(state: TransactionState) -> Generator[None]:
-    """A savepoint with its events in it: nobody sees the COMMIT in SQL, before which they would be written."""
-    state.connection.autocommit = False  # so that atomic() does not BEGIN
-    try:
-        with transaction.atomic(using=state.connection.alias):
-            yield
-            state.flush()
-    finally:
-        state.connection.autocommit = True
-        state.pending.undo()  # nor a ROLLBACK
-        state.over()
 
 
 def take_write_lock(using: str, model: type[Model]) -> None:
