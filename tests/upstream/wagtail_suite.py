@@ -18,15 +18,13 @@ SHARE = (
     "wagtail.tests.test_reference_index",
     "wagtail.tests.test_revision_model",
     "wagtail.tests.test_workflow",
-    "wagtail.admin.tests.pages",
-    "wagtail.admin.tests.test_workflows",
-    "wagtail.contrib.forms.tests",
-    "wagtail.contrib.redirects.tests",
-    "wagtail.documents.tests",
-    "wagtail.images.tests.test_admin_views",
-    "wagtail.snippets.tests",
-    "wagtail.users.tests",
+    "wagtail.admin.tests.pages.test_bulk_actions",
+    "wagtail.admin.tests.pages.test_copy_page",
+    "wagtail.admin.tests.pages.test_create_page",
+    "wagtail.admin.tests.pages.test_delete_page",
+    "wagtail.admin.tests.pages.test_edit_page",
 )
+"""The modules that write to the database most."""
 
 
 def suite() -> Suite:
