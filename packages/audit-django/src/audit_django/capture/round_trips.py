@@ -169,10 +169,10 @@ class Prelude:
     ) -> Any:
         self._companion = None
         inserts = companion.inserts()
-        if not inserts:
+        # To make them may have taken a statement of its own, a label or a key: the transaction has begun then.
+        if not inserts or not self._begins or not self._take_begin():
             return self._take_along(execute, sql, params, False, context)
         self.drop()
-        self._take_begin()
         *others, last = (f"{insert} FROM written" for insert, _ in inserts)
         parts = [f"{sql} RETURNING 1", *others]
         names = ["written", *(f"companion_{n}" for n in range(len(others)))]
@@ -181,8 +181,6 @@ class Prelude:
         try:
             result = execute(f"WITH {text} {last}", values, False, context)
         except (NotSupportedError, ProgrammingError):
-            if in_transaction(self._connection):
-                raise
             self.begin()  # nothing was written: a table has rules, or is missing, which the statements tell one by one
             return self._take_along(execute, sql, params, False, context)
         companion.written = bool(context["cursor"].rowcount)
