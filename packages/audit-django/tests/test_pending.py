@@ -103,7 +103,8 @@ class Clinging(Pending):
         pass
 
 
-quickly = settings(max_examples=300, deadline=None, database=None, phases=[Phase.generate])
+# The same examples in every run: a mutant that is caught once is caught always.
+quickly = settings(max_examples=500, deadline=None, database=None, phases=[Phase.generate], derandomize=True)
 
 
 @pytest.mark.parametrize("mutant", [Forgetful, Clinging])
