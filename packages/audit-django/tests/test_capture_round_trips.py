@@ -357,3 +357,17 @@ def test_what_the_label_asks_for_begins_the_transaction(loaded_tag, tmp_path, mo
     sent = messages(loaded_tag.save, tmp_path)
     assert (sent[0], sent[-1]) == ("BEGIN SELECT", "INSERT INSERT COMMIT")
     assert AuditEvent.objects.get().event.target.repr == "y of 1"
+
+
+def test_both_sides_of_a_link_are_looked_up_at_once(tmp_path):
+    policy = Policy.objects.create(number="P-1", customer=Customer.objects.create(name="Jane"))
+    tags = [Tag.objects.create(name=name) for name in "ab"]
+    with captured_events() as events:
+        added = messages(lambda: policy.tags.add(*tags), tmp_path)
+        removed = messages(lambda: policy.tags.remove(*tags), tmp_path)
+    assert added == ["BEGIN", "INSERT", "SELECT SELECT", "INSERT INSERT COMMIT"]
+    assert removed == ["BEGIN", "SELECT", "SELECT SELECT", "DELETE", "INSERT INSERT COMMIT"]
+    linked, unlinked = (event.diff["tags"] for event in events)
+    assert (
+        [item["repr"] for item in linked.added] == [item["repr"] for item in unlinked.removed] == ["a", "b"]
+    )

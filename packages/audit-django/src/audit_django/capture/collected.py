@@ -13,6 +13,7 @@ from django.db.models.deletion import Collector
 from audit_django import registry
 from audit_django.capture import m2m
 from audit_django.capture.transactions import take_write_lock
+from audit_django.capture.update import is_plain
 from audit_django.fields import Tracked
 from audit_django.labels import BATCH
 
@@ -36,7 +37,7 @@ def pin(collector: Any) -> None:
         if registry.tracked(rows.model) is None and not m2m.is_audited(rows.model):
             pinned.append(rows)
             continue
-        for locked in _locked(rows.model, _keys(rows, collector.using), collector.using):
+        for locked in _parts(rows, collector.using):
             part: QuerySet[Any] = QuerySet(model=rows.model, using=collector.using)
             part = part.filter(pk__in=[row.pk for row in locked])
             part._result_cache = locked
@@ -76,16 +77,25 @@ def read(model: type[Model], group: Any, using: str) -> Iterator[Model]:
         yield from group
         return
     if isinstance(group, QuerySet) and group._result_cache is None:
-        keys = _keys(group, using)
+        parts = _parts(group, using)
     else:
         keys = sorted({instance.pk for instance in group}, key=lambda key: (str(type(key)), key))
-    for rows in _locked(model, keys, using):
+        parts = _locked(model, keys, using)
+    for rows in parts:
         yield from rows
 
 
-def _keys(rows: QuerySet[Any], using: str) -> list[Any]:
+def _parts(rows: QuerySet[Any], using: str) -> Iterator[list[Model]]:
+    """The rows of a queryset, locked. One SELECT where the database locks what it finds, and not the gaps between as MariaDB."""
     take_write_lock(using, rows.model)  # before the first read
-    return list(rows.order_by("pk").values_list("pk", flat=True))
+    by_key = rows.order_by("pk")
+    is_whole = rows.query.deferred_loading == (frozenset(), True) and not rows.model._meta.proxy
+    if is_whole and is_plain(rows.query) and connections[using].vendor != "mysql":
+        found = list(by_key.select_for_update())
+        for start in range(0, len(found), BATCH):
+            yield found[start : start + BATCH]
+    else:
+        yield from _locked(rows.model, list(by_key.values_list("pk", flat=True)), using)
 
 
 def _locked(model: type[Model], keys: Sequence[Any], using: str) -> Iterator[list[Model]]:

@@ -51,7 +51,7 @@ def delete(self: Collector) -> Any:
         def read() -> None:
             nonlocal plan
             with guard.recording(self.using, label, required=required):
-                plan = _Plan.of(self)
+                plan = _Plan.of(self, state)
 
         if any(pre_delete.has_listeners(model) for model in self.data):
             # Handlers may change and delete rows themselves: read when the last of them has run.
@@ -96,7 +96,7 @@ class _Plan:
     who: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, collector: Collector) -> _Plan:
+    def of(cls, collector: Collector, state: TransactionState) -> _Plan:
         using = collector.using
         origin = collector.origin
         scope = current()
@@ -113,7 +113,7 @@ class _Plan:
             links
             for model, rows in rows_of.items()
             if m2m.is_audited(model)
-            for links in m2m.unlinked_by_deletion(rows, model, using)
+            for links in m2m.unlinked_by_deletion(rows, model, state)
         ]
         rows_by_model: dict[Tracked, dict[Any, Model]] = {}
         for model, rows in rows_of.items():

@@ -25,7 +25,7 @@ from audit_django.capture import guard
 from audit_django.capture.push import push_or_join
 from audit_django.capture.transactions import TransactionState, take_write_lock
 from audit_django.fields import Tracked
-from audit_django.labels import BATCH, as_audited, label_of, objects_of
+from audit_django.labels import BATCH, as_audited, label_of, objects_of_each
 from audit_django.values import normalized, plain_value
 
 Link = tuple[Any, Any]
@@ -97,16 +97,16 @@ def record(
     """Record what rows of a through table link now that were ``before`` and are ``after``."""
     for field, tracked in _fields[_concrete(model)].items():
         with guard.recording(using, tracked.type, required=tracked.required):
-            links = Links.between(field, before, after, using)
+            links = Links.between(field, before, after, state)
             for owner, owned_by, change in links.changes():
                 target = owned_by.target(owner.pk, label_of(owner))
                 push_or_join(state, owned_by, target, {field.name: change}, owner)
 
 
-def unlinked_by_deletion(rows: Sequence[Model], model: type[Model], using: str) -> list[Links]:
+def unlinked_by_deletion(rows: Sequence[Model], model: type[Model], state: TransactionState) -> list[Links]:
     """Read what is about to be unlinked because one side is deleted: two queries a field."""
-    take_write_lock(using, _concrete(model))
-    return [Links.between(field, rows, [], using) for field in _fields[_concrete(model)]]
+    take_write_lock(state.connection.alias, _concrete(model))
+    return [Links.between(field, rows, [], state) for field in _fields[_concrete(model)]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +138,24 @@ class Links:
     others: Mapping[Any, Model]
 
     @classmethod
-    def between(cls, field: Any, before: Sequence[Model], after: Sequence[Model], using: str) -> Links:
+    def between(
+        cls, field: Any, before: Sequence[Model], after: Sequence[Model], state: TransactionState
+    ) -> Links:
         through = _Through.of(field)
         was, is_ = Counter(through.links(before)), Counter(through.links(after))
         added, removed = list((is_ - was).elements()), list((was - is_).elements())
-        owners = _objects(through.owner, [owner for owner, _ in (*added, *removed)], using)
-        others = _objects(through.other, [other for _, other in (*added, *removed)], using)
-        return cls(field, added, removed, as_audited(field.model, owners, using), others)
+        ends = (through.owner, through.other)
+        keys = list(zip(*added, *removed, strict=True)) or [(), ()]
+        places = [
+            (end.related_model, end.target_field.attname, own) for end, own in zip(ends, keys, strict=True)
+        ]
+        found = objects_of_each(state, places)
+        # By what the through table refers to them with: the key, or another unique field (`to_field`).
+        owners, others = (
+            _in_order(own, {getattr(item, attname): item for item in objects})
+            for (_, attname, own), objects in zip(places, found, strict=True)
+        )
+        return cls(field, added, removed, as_audited(field.model, owners, state.connection.alias), others)
 
     def changes(self) -> list[tuple[Model, Tracked, Change]]:
         """The change of each object whose links are audited, with the model that it is audited as."""
@@ -190,10 +201,7 @@ def _key(end: ForeignKey[Any, Any], row: Model) -> Any:
     return normalized(end, getattr(row, end.attname))
 
 
-def _objects(end: ForeignKey[Any, Any], keys: Sequence[Any], using: str) -> dict[Any, Model]:
-    """The objects by what the through table refers to them with: the key, or another unique field (``to_field``)."""
-    attname = end.target_field.attname
-    found = {getattr(item, attname): item for item in objects_of(end.related_model, attname, keys, using)}
+def _in_order(keys: Sequence[Any], found: Mapping[Any, Model]) -> dict[Any, Model]:
     return {key: found[key] for key in keys if key in found}
 
 

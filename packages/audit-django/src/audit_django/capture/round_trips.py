@@ -15,6 +15,7 @@ from typing import Any
 
 from django.db import NotSupportedError, ProgrammingError
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model, QuerySet
 
 Statement = tuple[str, Sequence[Any]]
 """SQL with its parameters."""
@@ -104,6 +105,17 @@ class Prelude:
         else:
             self._read_now(statement, answer)
 
+    def read_objects(self, rows: QuerySet[Any], found: list[Model]) -> None:
+        """The same for a queryset of whole rows: they are put into ``found``."""
+        using, model = rows.db, rows.model
+        compiler = rows.query.get_compiler(using=using)
+        names = [field.attname for field in model._meta.concrete_fields]
+
+        def answer(answered: list[Any]) -> None:
+            found.extend(model.from_db(using, names, row) for row in compiler.results_iter([answered]))
+
+        self.read(compiler.as_sql(), answer)
+
     def sent_with(self, write: Callable[[], Any], companion: Companion | None = None) -> Any:
         """What ``write`` returns, whose first statement takes the reads along.
 
@@ -122,8 +134,8 @@ class Prelude:
 
     def send(self) -> None:
         """Read what no statement has taken along."""
-        reads, self._reads = self._reads, []
-        for statement, answer in reads:
+        while self._reads:  # the last takes the others along
+            statement, answer = self._reads.pop()
             self._read_now(statement, answer)
 
     def drop(self) -> None:

@@ -177,7 +177,7 @@ def _affected(queryset: QuerySet[Any], using: str) -> QuerySet[Any]:
     query = queryset.query.clone()
     query.clear_ordering(force=True)
     rows: QuerySet[Any]
-    if _is_plain(query):
+    if is_plain(query):
         query.clear_select_clause()
         query.default_cols = True
         query.clear_deferred_loading()
@@ -191,7 +191,8 @@ def _affected(queryset: QuerySet[Any], using: str) -> QuerySet[Any]:
     return rows.select_for_update(no_key=connections[using].features.has_select_for_no_key_update)
 
 
-def _is_plain(query: Any) -> bool:
+def is_plain(query: Any) -> bool:
+    """Whether the rows of ``query`` are those of one table, so that they can be locked."""
     tables = sum(1 for count in query.alias_refcount.values() if count)
     return tables <= 1 and not (query.distinct or query.group_by or query.annotations or query.extra_tables)
 
