@@ -14,7 +14,7 @@ from tests.crash.mutants import MUTANTS
 RUN = Path(__file__).parent / "crash" / "run.py"
 LIMIT_SECONDS = 300
 SHARE, SERVER_SHARE = 40, 60  # kills
-MUTANT_KILLS, MUTANT_SEEDS = 40, 3
+MUTANT_KILLS, MUTANT_SEEDS = 40, 12  # which moment a kill hits depends on the machine, so a run may miss it
 ON_POSTGRES = {"id_above_last"}  # SQLite has one writer at a time, so its ids never commit out of order
 
 A, B, C = (UUID(int=n) for n in (1, 2, 3))
