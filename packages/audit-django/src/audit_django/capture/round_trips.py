@@ -59,6 +59,8 @@ def execute(connection: BaseDatabaseWrapper, statements: Sequence[Statement], *,
 
     The driver sees by itself whether it was: in no transaction, its ``commit()`` does nothing.
     """
+    if not statements:
+        return
     with connection.cursor() as cursor:
         if can_share(connection):
             text = "; ".join(sql for sql, _ in statements)
