@@ -16,7 +16,7 @@ CANDIDATES := $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11
 help: ## Show the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
 
-test: $(VENV)/.test ## Run every test that needs no server, in under two minutes
+test: $(VENV)/.test ## Run every test that needs no server, in under three minutes
 	$(BIN)/python -m pytest -m "not slow and not integration and not browser" $(PYTEST_ARGS)
 
 demo: $(VENV)/.test ## Make the insurance example's history, then serve it and its timeline on PORT (8000)

@@ -330,6 +330,7 @@ def test_it_is_nowhere(world, settings, client):
     assert "INSERT INTO" in found["queries"]
 
 
+@pytest.mark.slow  # each goes every way of writing again
 class TestMutants:
     """Each leaves the value in the clear in one place, and is found there."""
 
