@@ -78,7 +78,7 @@ class Migration(migrations.Migration):
                 'db_table': 'audit_django_event',
                 'permissions': [('view_audit_log', 'Can view the audit log'), ('unmask', 'Can see sensitive values in the audit log')],
                 'default_permissions': (),
-                'indexes': [models.Index(fields=['target_type', 'target_id', 'number'], name='audit_event_history'), models.Index(fields=['target_type', 'occurred_at', 'number'], name='audit_event_type'), models.Index(fields=['actor_id', 'occurred_at', 'number'], name='audit_event_actor'), models.Index(fields=['tenant', 'occurred_at', 'number'], name='audit_event_tenant'), models.Index(fields=['action', 'occurred_at', 'number'], name='audit_event_action'), models.Index(fields=['occurred_at', 'number'], name='audit_event_time'), models.Index(fields=['request_id', 'number'], name='audit_event_request')],
+                'indexes': [models.Index(fields=['target_type', 'target_id', 'number'], name='audit_event_history'), models.Index(fields=['target_type', 'occurred_at', 'number'], name='audit_event_type'), models.Index(condition=models.Q(('actor_id__isnull', False)), fields=['actor_id', 'occurred_at', 'number'], name='audit_event_actor'), models.Index(condition=models.Q(('tenant__isnull', False)), fields=['tenant', 'occurred_at', 'number'], name='audit_event_tenant'), models.Index(fields=['action', 'occurred_at', 'number'], name='audit_event_action'), models.Index(fields=['occurred_at', 'number'], name='audit_event_time'), models.Index(condition=models.Q(('request_id__isnull', False)), fields=['request_id', 'number'], name='audit_event_request')],
             },
         ),
         migrations.CreateModel(
