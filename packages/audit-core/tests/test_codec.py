@@ -26,7 +26,17 @@ from audit_core.codec import (
 )
 from audit_core.diff import Change
 from audit_core.errors import EncodeError
-from audit_core.event import Actor, Context, Event, RecordedEvent, Target, format_timestamp, parse_timestamp
+from audit_core.event import (
+    Actor,
+    Category,
+    Context,
+    Event,
+    Outcome,
+    RecordedEvent,
+    Target,
+    format_timestamp,
+    parse_timestamp,
+)
 from audit_core.testing import make_event
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -148,6 +158,55 @@ def test_text_order_of_timestamps_is_time_order(moment):
 def test_a_naive_time_is_refused():
     with pytest.raises(ValueError, match="aware"):
         format_timestamp(datetime(2026, 1, 1))
+
+
+TEXT = st.text(max_size=8)
+NAMES = st.text(min_size=1, max_size=5) | st.sampled_from(["\ue000", "\U0001f600", 'a"b', "a\\b", "a\nb"])
+MAYBE = st.none() | TEXT
+REFERENCES = st.lists(st.fixed_dictionaries({"pk": st.integers(0, 9), "repr": MAYBE}), max_size=2)
+CHANGES = st.builds(
+    Change,
+    field=NAMES,
+    field_type=MAYBE,
+    relation=st.sampled_from(["field", "foreign_key", "many_to_many"]),
+    before=JSON.map(lambda value: plain({"document": value})),
+    after=st.none() | st.booleans() | st.integers(-9, 9) | TEXT,
+    added=REFERENCES,
+    removed=REFERENCES,
+    label=MAYBE,
+    display=st.none() | st.dictionaries(st.sampled_from(["before", "after"]), TEXT),
+    role=MAYBE,
+    position=st.none() | st.integers(0, 3),
+    sensitive=st.booleans(),
+)
+PARTS = {
+    part: st.builds(part, **dict.fromkeys(part.__dataclass_fields__, MAYBE))
+    for part in (Actor, Context, Target)
+}
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.builds(
+        Event,
+        id=st.uuids(),
+        occurred_at=st.datetimes(timezones=st.timezones()),
+        category=st.sampled_from(Category) | TEXT,
+        action=TEXT,
+        outcome=st.sampled_from(Outcome) | TEXT,
+        actor=st.none() | PARTS[Actor],
+        on_behalf_of=st.none() | PARTS[Actor],
+        target=st.none() | PARTS[Target],
+        related=st.lists(PARTS[Target], max_size=2).map(tuple),
+        tenant=MAYBE,
+        reason=MAYBE,
+        context=PARTS[Context],
+        diff=st.dictionaries(NAMES, CHANGES, max_size=4),
+        extra=st.dictionaries(NAMES, JSON.map(lambda value: plain({"document": value})), max_size=2),
+    )
+)
+def test_the_text_of_an_event_is_the_canonical_text_of_its_json_form(found):
+    assert encode(found) == canonical(found.to_dict())
 
 
 def event(**values):

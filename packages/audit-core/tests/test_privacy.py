@@ -63,7 +63,7 @@ def sealed_event(keyring: MemoryKeyring | None, *changes: Change, tenant: str | 
 
 def with_value(event: Event, value: Any, field: str = "ssn", side: str = "after") -> Event:
     """``event``, with ``value`` put where somebody who can write to the table may put it."""
-    return replace(event, diff={**event.diff, field: replace(event.diff[field], **{side: value})})
+    return replace(event, diff={**event.diff, field: event.diff[field]._replace(**{side: value})})
 
 
 class TestSecret:

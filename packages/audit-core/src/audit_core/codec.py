@@ -14,7 +14,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -192,21 +192,28 @@ _dumps = json.JSONEncoder(**_FORM).encode
 _dumps_sorted = json.JSONEncoder(sort_keys=True, **_FORM).encode
 
 
+def in_order(keys: Iterable[str]) -> list[str]:
+    """Keys in the order of their UTF-16 code units, which is that of RFC 8785."""
+    return sorted(keys, key=lambda key: key.encode("utf-16-be"))
+
+
 def _ordered(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _ordered(value[key]) for key in sorted(value, key=lambda key: key.encode("utf-16-be"))}
+        return {key: _ordered(value[key]) for key in in_order(value)}
     if isinstance(value, list | tuple):
         return [_ordered(item) for item in value]
     return value
 
 
 def encode(event: Event) -> str:
-    """The canonical text of ``event``.
+    """The canonical text of ``event``: that of its JSON form (:meth:`~audit_core.event.Event.to_dict`).
 
     Raises :class:`~audit_core.errors.EncodeError` when the event holds something that is not a plain JSON value.
     """
+    from audit_core.event_text import event_text
+
     try:
-        return canonical(event.to_dict())
+        return event_text(event)
     except (TypeError, ValueError) as error:
         raise EncodeError(
             f"Event {event.id} ({event.action}) holds a value that is not plain JSON: {error}. "

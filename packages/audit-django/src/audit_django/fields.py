@@ -13,11 +13,12 @@ from django.db import models
 from django.db.models import Field, Model
 from django.utils import translation
 
-from audit_core.codec import MAX_SAFE_INTEGER
+from audit_core.codec import canonical
 from audit_core.diff import FIELD, FOREIGN_KEY, ONE_TO_ONE, Change
 from audit_core.errors import EncodeError
 from audit_core.event import Target
 from audit_django.conf import AuditSettings
+from audit_django.quick import quick_form
 from audit_django.values import normalized, plain_value, writes_its_own_way
 
 if TYPE_CHECKING:
@@ -38,19 +39,6 @@ logger = logging.getLogger("audit.capture")
 Subject = str | Callable[[Any], Any]
 """The person whom the values of a row belong to: the name of a field, or a function of the row."""
 
-SHORT = 64  # characters: the digest that a long text is replaced by is no shorter
-# The types of values that these very classes neither change nor write in another form.
-_OWN_TYPES: dict[type[Field[Any, Any]], type] = {
-    **dict.fromkeys(
-        (models.CharField, models.TextField, models.EmailField, models.SlugField, models.URLField), str
-    ),
-    **dict.fromkeys((models.IntegerField, models.BigIntegerField, models.SmallIntegerField), int),
-    **dict.fromkeys(
-        (models.PositiveIntegerField, models.PositiveBigIntegerField, models.PositiveSmallIntegerField), int
-    ),
-    models.BooleanField: bool,
-}
-
 
 class FieldSpec:
     """One column that is audited."""
@@ -69,7 +57,8 @@ class FieldSpec:
         self.relation = _relation(field)
         self.reread = writes_its_own_way(field)
         self.sets_itself = _sets_itself(field)
-        self._own_type = _OWN_TYPES.get(type(field))
+        self._quick = quick_form(field)
+        self._has_choices = bool(field.choices) and not sensitive
         self.language = language
 
     @cached_property
@@ -92,18 +81,18 @@ class FieldSpec:
     def change(self, before: Any, after: Any) -> Change:
         """The change from one plain value to another."""
         display = None
-        if self.field.choices and not self.sensitive:
+        if self._has_choices:
             shown = {
                 "before": self.choices.get(_hashable(before)),
                 "after": self.choices.get(_hashable(after)),
             }
             display = {side: text for side, text in shown.items() if text is not None} or None
         return Change(
-            field=self.name,
-            field_type=self.type,
-            relation=self.relation,
-            before=before,
-            after=after,
+            self.name,
+            self.type,
+            self.relation,
+            before,
+            after,
             label=self.label,
             display=display,
             role=self.role,
@@ -113,8 +102,10 @@ class FieldSpec:
 
     def plain(self, value: Any) -> Any:
         """``value`` of this column as a plain JSON value. Raises :class:`~audit_core.errors.EncodeError`."""
-        if self._is_plain(value):
-            return value
+        if value is None:
+            return None
+        if self._quick is not None and (form := self._quick(value)) is not None:
+            return form
         try:
             return plain_value(self.field, value)
         except Exception as error:
@@ -128,18 +119,11 @@ class FieldSpec:
 
     def plain_written(self, value: Any, vendor: str) -> Any:
         """The same for a value that was written: as the database will give it back."""
-        return value if self._is_plain(value) else self.plain(normalized(self.field, value, vendor))
-
-    def _is_plain(self, value: Any) -> bool:
-        """Whether nothing has to be done, which is so for most values: this is in the way of every save."""
-        kind = type(value)
         if value is None:
-            return True
-        if kind is not self._own_type:
-            return False
-        if kind is str:
-            return len(value) <= SHORT and value.isascii() and "\x00" not in value
-        return kind is bool or -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER
+            return None
+        if self._quick is not None and (form := self._quick(value)) is not None:
+            return form
+        return self.plain(normalized(self.field, value, vendor))
 
 
 @dataclass(frozen=True)
@@ -216,17 +200,15 @@ class Tracked:
 def pk_text(model: type[Model], pk: Any) -> str | None:
     """A primary key as text; one of several columns as the JSON list of its values."""
     columns = model._meta.pk_fields
+    if type(pk) is int and len(columns) == 1 and isinstance(columns[0], models.IntegerField):
+        return str(pk)
     values = pk if len(columns) > 1 else [pk]
     parts = [
         plain_value(column, normalized(column, value))
         for column, value in zip(columns, values or (), strict=False)
     ]
     value = parts if len(columns) > 1 and parts else parts[0] if parts else None
-    if value is None or isinstance(value, str):
-        return value
-    from audit_core.codec import canonical
-
-    return canonical(value)
+    return value if value is None or isinstance(value, str) else canonical(value)
 
 
 def build(model: type[Model], options: Options, settings: AuditSettings) -> Tracked:

@@ -139,9 +139,13 @@ class _Into:
         for field, column in zip(self.fields, zip(*rows, strict=True), strict=True):
             kind = field.db_type(connection)
             text = _joined(column)
-            arrays.append(f"%s::{kind}[]" if text is None else f"string_to_array(%s, E{_BETWEEN!r}, E{_NULL!r})::{kind}[]")
+            arrays.append(
+                f"%s::{kind}[]"
+                if text is None
+                else f"string_to_array(%s, E{_BETWEEN!r}, E{_NULL!r})::{kind}[]"
+            )
             values.append(list(column) if text is None else text)
-        return f"{self.start}SELECT * FROM unnest({', '.join(arrays)}){self.suffix}", values
+        return f"{self.start}SELECT * FROM unnest({', '.join(arrays)}){self.suffix}", values  # noqa: S608
 
 
 _BETWEEN, _NULL = "\x1f", "\x1e"  # ASCII's unit separator and record separator; JSON texts have neither

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from audit_core.diff import Change
 from audit_core.event import Event, RecordedEvent
 from audit_core.privacy import is_sealed
 from audit_core.privacy.sealing import mask_of
@@ -23,11 +22,15 @@ def search_words(recorded: RecordedEvent) -> str:
     databases would split differently.
     """
     event = recorded.event
-    words = dict.fromkeys(WORD.findall(" ".join([*_texts(event), recorded.summary or ""]).lower()))
+    texts = _texts(event)
+    if recorded.summary:
+        texts.append(recorded.summary)
+    words = dict.fromkeys(WORD.findall(" ".join(texts).lower()))
     text = " ".join(words)
     if len(text) > MAX_CHARACTERS:
         text = text[:MAX_CHARACTERS].rsplit(" ", 1)[0]
-    return " ".join([text, *map(field_token, event.diff), *_mask_tokens(event)])
+    tokens = [*map(field_token, event.diff), *_mask_tokens(event)]
+    return " ".join([text, *tokens] if text else tokens)
 
 
 def _mask_tokens(event: Event) -> Iterator[str]:
@@ -38,28 +41,26 @@ def _mask_tokens(event: Event) -> Iterator[str]:
                     yield mask_token(mask)
 
 
-def _texts(event: Event) -> Iterator[str]:
-    yield event.action
+def _texts(event: Event) -> list[str]:
+    texts = [event.action]
     if (actor := event.actor) is not None:
-        yield from filter(None, (actor.repr, actor.username, actor.email))
+        texts += filter(None, (actor.repr, actor.username, actor.email))
     if (target := event.target) is not None:
-        yield from filter(None, (target.kind or target.type.rpartition(".")[2], target.repr, target.id))
-    for related in event.related:
-        yield related.repr or ""
-    yield event.reason or ""
-    yield event.context.ip or ""
+        texts += filter(None, (target.kind or target.type.rpartition(".")[2], target.repr, target.id))
+    texts += (related.repr or "" for related in event.related)
+    texts += filter(None, (event.reason, event.context.ip))
     for change in event.diff.values():
-        yield change.name
-        if not change.sensitive:
-            yield from _values(change)
-
-
-def _values(change: Change) -> Iterator[str]:
-    if change.display:
-        yield from change.display.values()
-    for value in (change.before, change.after, *change.added, *change.removed):
-        if value is not None:
-            yield from _words_of(value)
+        texts.append(change.label or change.field)
+        if change.sensitive:
+            continue
+        if change.display:
+            texts += change.display.values()
+        for value in (change.before, change.after, *change.added, *change.removed):
+            if type(value) is str:
+                texts.append(value[:MAX_VALUE_CHARACTERS])
+            elif value is not None:
+                texts += _words_of(value)
+    return texts
 
 
 def _words_of(value: Any) -> Iterator[str]:

@@ -128,16 +128,16 @@ def _place(event_id: UUID, field: str, side: str, key_id: UUID) -> bytes:
 
 
 def _has_secret(change: Change) -> bool:
-    if type(change.before) is Secret or type(change.after) is Secret:
-        return True
-    references = (change.before, change.after, *change.added, *change.removed)
-    return any(type(item) is dict and type(item.get("repr")) is Secret for item in references)
+    for item in (change.before, change.after, *change.added, *change.removed):
+        kind = type(item)
+        if kind is Secret or (kind is dict and type(item.get("repr")) is Secret):
+            return True
+    return False
 
 
 def _each(change: Change, act: _Act) -> Change:
     """``change`` with what ``act`` makes of its values and labels, told which place each stands in."""
-    return replace(
-        change,
+    return change._replace(
         before=_inside(change.before, "before", act),
         after=_inside(change.after, "after", act),
         added=[_inside(item, f"added {canonical(item['pk'])}", act) for item in change.added],

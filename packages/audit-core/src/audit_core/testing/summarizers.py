@@ -73,7 +73,7 @@ def sample_events() -> dict[str, Event]:
         "many fields": event_of(
             STATUS, *(Change(field=f"note_{n}", before="a", after="b", position=n + 9) for n in range(59))
         ),
-        "create": event_of(replace(STATUS, before=None), replace(OWNER, before=None), action="create"),
+        "create": event_of(STATUS._replace(before=None), OWNER._replace(before=None), action="create"),
         "delete": event_of(
             action="delete",
             extra={"deleted_with": [{"kind": "document", "kind_plural": "documents", "count": 3}]},
@@ -209,7 +209,7 @@ class SummarizerContract:
     def test_choices_are_said_by_their_display_text(self, summarizer: Any) -> None:
         shown = {"before": "Waiting for papers", "after": "In force"}
         for language in self.languages:
-            sentence = self.say(summarizer, event_of(replace(STATUS, display=shown)), language)
+            sentence = self.say(summarizer, event_of(STATUS._replace(display=shown)), language)
             assert shown["before"] in sentence
             assert shown["after"] in sentence
 
@@ -235,7 +235,7 @@ class SummarizerContract:
     def test_what_is_masked_is_not_shown_beside_what_is_not(self, summarizer: Any) -> None:
         ssn = sample_events()["sensitive"].diff["ssn"]
         # A display text for a sealed value is a mistake of the capture; it must not get out here.
-        event = event_of(STATUS, replace(ssn, display={"before": PLAIN_SSN, "after": PLAIN_SSN}))
+        event = event_of(STATUS, ssn._replace(display={"before": PLAIN_SSN, "after": PLAIN_SSN}))
         for language in self.languages:
             assert PLAIN_SSN not in self.say(summarizer, event, language)
 

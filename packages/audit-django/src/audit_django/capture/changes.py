@@ -39,8 +39,8 @@ def created(
 ) -> dict[str, Change]:
     """The diff of a row that is new: every value that is not null. ``labels`` as in :func:`updated`."""
     vendor = connections[using].vendor
-    pairs = [(spec, None, spec.plain_written(after[spec.attname], vendor)) for spec in specs]
-    pairs = [pair for pair in pairs if pair[2] is not None]
+    written = [(spec, spec.plain_written(after[spec.attname], vendor)) for spec in specs]
+    pairs = [(spec, None, value) for spec, value in written if value is not None]
     return _changes(pairs, labels or _at_hand(specs, None, instance, using))
 
 

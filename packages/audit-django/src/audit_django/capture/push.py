@@ -108,9 +108,8 @@ def _join(earlier: Change | None, later: Change) -> Change:
     if earlier is None:
         return later
     if later.relation != MANY_TO_MANY:
-        return replace(later, before=earlier.before)
-    return replace(
-        later,
+        return later._replace(before=earlier.before)
+    return later._replace(
         added=[*_without(earlier.added, later.removed), *_without(later.added, earlier.removed)],
         removed=[*_without(earlier.removed, later.added), *_without(later.removed, earlier.added)],
     )

@@ -21,7 +21,8 @@ from django.db.models.sql.compiler import SQLCompiler
 EVENT_TABLE = "audit_django_event"
 FTS_TABLE = "audit_django_event_fts"
 FTS_BATCH = 64  # events that SQLite indexes at once
-FTS_WAITS = f"number > (SELECT coalesce(max(id), 0) FROM {FTS_TABLE}_docsize)"  # those that it has not indexed yet
+_INDEXED = f"SELECT coalesce(max(id), 0) FROM {FTS_TABLE}_docsize"  # noqa: S608  names of our own tables
+FTS_WAITS = f"number > ({_INDEXED})"  # those that are not indexed yet
 WORD = re.compile(r"[^\W_]{1,400}")  # PostgreSQL's words end at 2,046 bytes
 # InnoDB indexes neither words of one or two characters nor these (INNODB_FT_DEFAULT_STOPWORD): asking for one finds nothing.
 _INNODB_STOPWORDS = frozenset(
@@ -55,7 +56,9 @@ class Words(Lookup):
         words = self._words()
         if not words:
             return "FALSE", ()
-        return self._in_words(compiler, connection, " & ".join([*(f"'{w}'" for w in words[:-1]), f"'{words[-1]}':*"]))
+        return self._in_words(
+            compiler, connection, " & ".join([*(f"'{w}'" for w in words[:-1]), f"'{words[-1]}':*"])
+        )
 
     def _in_words(self, compiler: SQLCompiler, connection: Any, query: str) -> tuple[str, tuple[Any, ...]]:
         """The words are there already, so no parser of PostgreSQL's has to find them, which takes longer than the index."""
@@ -67,7 +70,9 @@ class Words(Lookup):
         if not words:
             return "0 = 1", ()
         query = " ".join([*(f'"{w}"' for w in words[:-1]), f'"{words[-1]}" *'])
-        return self._in_index(compiler, connection, query, [*(f" {w} " for w in words[:-1]), f" {words[-1]}"], " AND ")
+        return self._in_index(
+            compiler, connection, query, [*(f" {w} " for w in words[:-1]), f" {words[-1]}"], " AND "
+        )
 
     def _in_index(
         self, compiler: SQLCompiler, connection: Any, query: str, parts: Sequence[str], joined_by: str
