@@ -2,7 +2,7 @@
 
 import os
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg
 import pytest
@@ -86,7 +86,11 @@ def test_in_a_transaction_the_row_before_and_the_commit_cost_no_message(tmp_path
                 tag.name += "!"
                 tag.save()
 
-    assert messages(save_all, tmp_path) == ["BEGIN", *["SELECT UPDATE"] * 3, "INSERT INSERT COMMIT"]
+    assert messages(save_all, tmp_path) == [
+        "BEGIN SELECT UPDATE",
+        *["SELECT UPDATE"] * 2,
+        "INSERT INSERT COMMIT",
+    ]
 
 
 @pytest.mark.parametrize("mode", ["server_side_binding", "pool", "isolation_level"])
@@ -351,6 +355,41 @@ def test_a_missing_table_of_ours_is_told_as_what_it_is(loaded_tag):
     assert recorded() == []
 
 
+def test_in_a_block_of_the_users_no_statement_is_alone(loaded_tag, tmp_path):
+    """A row that commits itself would survive the block's rollback."""
+
+    def work():
+        with suppress(ValueError), transaction.atomic():
+            loaded_tag.name = "y"
+            loaded_tag.save()
+            raise ValueError
+
+    assert messages(work, tmp_path) == ["BEGIN UPDATE", "ROLLBACK"]
+    assert Tag.objects.get().name == "x"
+    assert recorded() == []
+
+
+def test_a_block_whose_first_statement_fails_is_rolled_back(tmp_path):
+    tag = Tag.objects.create(name="x")
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Tag.objects.create(pk=tag.pk, name="y")
+    with transaction.atomic():
+        with pytest.raises(IntegrityError), transaction.atomic():
+            Tag.objects.create(pk=tag.pk, name="y")
+        Tag.objects.create(name="z")
+    assert sorted(Tag.objects.values_list("name", flat=True)) == ["x", "z"]
+    assert [event.event.diff["name"].after for event in AuditEvent.objects.order_by("number")] == ["x", "z"]
+
+
+def test_a_block_that_the_driver_has_begun_is_not_begun_again(tmp_path):
+    def work():
+        with transaction.atomic():
+            connection.connection.execute("SELECT 1")
+            Tag.objects.create(name="x")
+
+    assert messages(work, tmp_path) == ["BEGIN", "SELECT", "INSERT", "INSERT INSERT COMMIT"]
+
+
 def test_what_the_label_asks_for_begins_the_transaction(loaded_tag, tmp_path, monkeypatch):
     monkeypatch.setattr(Tag, "__str__", lambda self: f"{self.name} of {Tag.objects.count()}")
     loaded_tag.name = "y"
@@ -365,8 +404,8 @@ def test_both_sides_of_a_link_are_looked_up_at_once(tmp_path):
     with captured_events() as events:
         added = messages(lambda: policy.tags.add(*tags), tmp_path)
         removed = messages(lambda: policy.tags.remove(*tags), tmp_path)
-    assert added == ["BEGIN", "INSERT", "SELECT SELECT", "INSERT INSERT COMMIT"]
-    assert removed == ["BEGIN", "SELECT", "SELECT SELECT", "DELETE", "INSERT INSERT COMMIT"]
+    assert added == ["BEGIN INSERT", "SELECT SELECT", "INSERT INSERT COMMIT"]
+    assert removed == ["BEGIN SELECT", "SELECT SELECT", "DELETE", "INSERT INSERT COMMIT"]
     linked, unlinked = (event.diff["tags"] for event in events)
     assert (
         [item["repr"] for item in linked.added] == [item["repr"] for item in unlinked.removed] == ["a", "b"]

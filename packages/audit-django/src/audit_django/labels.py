@@ -6,10 +6,12 @@ import logging
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Model, QuerySet
+from django.db import connections
+from django.db.models import Model
 
 from audit_core.codec import canonical, safe_text
 from audit_core.privacy import MASK
+from audit_django.capture.select_rows import ask, fetch
 
 if TYPE_CHECKING:
     from audit_django.capture.transactions import TransactionState
@@ -61,8 +63,7 @@ def objects_of(model: type[Model], attname: str, values: Collection[Any], using:
     """The objects of ``model`` whose ``attname`` has one of these values; managers that filter hide nothing."""
     wanted = list(dict.fromkeys(value for value in values if value is not None))
     for start in range(0, len(wanted), BATCH):
-        batch = wanted[start : start + BATCH]
-        yield from QuerySet(model=model, using=using).filter(**{f"{attname}__in": batch})
+        yield from fetch(model, attname, wanted[start : start + BATCH], connections[using])
 
 
 def objects_of_each(
@@ -71,14 +72,11 @@ def objects_of_each(
     """:func:`objects_of` for several models, in one round trip where the database can do that and the values are few."""
     answers: list[list[Model]] = []
     for model, attname, values in wanted:
-        found: list[Model] = []
-        answers.append(found)
         different = list(dict.fromkeys(value for value in values if value is not None))
         if len(different) > BATCH:
-            found += objects_of(model, attname, different, state.connection.alias)
-        elif different:
-            rows: QuerySet[Any] = QuerySet(model=model, using=state.connection.alias)
-            state.prelude.read_objects(rows.filter(**{f"{attname}__in": different}), found)
+            answers.append(list(objects_of(model, attname, different, state.connection.alias)))
+        else:
+            answers.append(ask(state, model, attname, different) if different else [])
     state.prelude.send()
     return answers
 

@@ -10,7 +10,7 @@ from django.db import connections
 from django.db.models import Model, QuerySet
 
 from audit_core.diff import FIELD
-from audit_django.capture.select_row import select_row
+from audit_django.capture.select_rows import PK, select_rows, whole
 from audit_django.capture.transactions import TransactionState, take_write_lock
 from audit_django.fields import FieldSpec
 from audit_django.labels import BATCH
@@ -57,17 +57,17 @@ def read(
         reading.row = _with_related(model, pk, names, joins, using)
         return reading
     is_whole = partial or bool(instance.get_deferred_fields())
-    columns = tuple(field.attname for field in model._meta.concrete_fields) if is_whole else names
+    columns = whole(model) if is_whole else names
     columns = columns or tuple(key.attname for key in model._meta.pk_fields)  # to name none means all
-    select = select_row(model, columns, pk, connection)
+    select = select_rows(model, columns, PK, [pk], connection, "update")
 
     def answer(rows: list[Any]) -> None:
         for row in rows:
             held = dict(zip(columns, select.values(row, connection), strict=True))
-            whole = model.from_db(using, columns, list(held.values())) if is_whole else None
-            reading.row = Row({name: held[name] for name in names}, whole=whole)
+            found = model.from_db(using, columns, list(held.values())) if is_whole else None
+            reading.row = Row({name: held[name] for name in names}, whole=found)
 
-    state.prelude.read(select.statement(pk, connection), answer)
+    state.prelude.read(select.statement([pk], connection), answer)
     return reading
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.db import connections
@@ -12,7 +12,8 @@ from django.db.models.deletion import Collector
 
 from audit_django import registry
 from audit_django.capture import m2m
-from audit_django.capture.transactions import take_write_lock
+from audit_django.capture.select_rows import PK, ask, fetch
+from audit_django.capture.transactions import TransactionState, take_write_lock
 from audit_django.capture.update import is_plain
 from audit_django.fields import Tracked
 from audit_django.labels import BATCH
@@ -60,14 +61,22 @@ def hold(collector: Collector) -> None:
             deque(read(model, instances, collector.using), maxlen=0)
 
 
-def rows_of(collector: Collector) -> dict[type[Model], list[Any]]:
-    """The rows that go of each model that is audited, or is the through model of an audited field."""
+def rows_of(collector: Collector, state: TransactionState) -> dict[type[Model], list[Any]]:
+    """The rows that go of each model that is audited, or is the through model of an audited field; and :func:`pin`."""
     found: dict[type[Model], list[Any]] = {}
-    groups: list[tuple[type[Model], Any]] = [*collector.data.items()]
-    groups += [(rows.model, rows) for rows in collector.fast_deletes]
-    for model, group in groups:
+    for model, instances in collector.data.items():
         if registry.tracked(model) is not None or m2m.is_audited(model):
-            found.setdefault(model, []).extend(read(model, group, collector.using))
+            keys = _keys(instances)
+            if len(keys) <= BATCH:  # they come with the next statement, or the first of pin()
+                take_write_lock(collector.using, _concrete(model))
+                found[model] = ask(state, _concrete(model), PK, keys, "delete")
+            else:
+                found[model] = list(read(model, instances, collector.using))
+    pin(collector)
+    state.prelude.send()
+    for rows in collector.fast_deletes:
+        if registry.tracked(rows.model) is not None or m2m.is_audited(rows.model):
+            found.setdefault(rows.model, []).extend(read(rows.model, rows, collector.using))
     return found
 
 
@@ -79,8 +88,7 @@ def read(model: type[Model], group: Any, using: str) -> Iterator[Model]:
     if isinstance(group, QuerySet) and group._result_cache is None:
         parts = _parts(group, using)
     else:
-        keys = sorted({instance.pk for instance in group}, key=lambda key: (str(type(key)), key))
-        parts = _locked(model, keys, using)
+        parts = _locked(model, _keys(group), using)
     for rows in parts:
         yield from rows
 
@@ -98,12 +106,19 @@ def _parts(rows: QuerySet[Any], using: str) -> Iterator[list[Model]]:
         yield from _locked(rows.model, list(by_key.values_list("pk", flat=True)), using)
 
 
+def _keys(group: Iterable[Any]) -> list[Any]:
+    return sorted({instance.pk for instance in group}, key=lambda key: (str(type(key)), key))
+
+
+def _concrete(model: type[Model]) -> type[Model]:
+    return model._meta.concrete_model or model
+
+
 def _locked(model: type[Model], keys: Sequence[Any], using: str) -> Iterator[list[Model]]:
-    concrete = model._meta.concrete_model or model
+    concrete = _concrete(model)
     take_write_lock(using, concrete)
     for start in range(0, len(keys), BATCH):
-        rows: QuerySet[Any] = QuerySet(model=concrete, using=using)
-        yield list(rows.filter(pk__in=keys[start : start + BATCH]).order_by("pk").select_for_update())
+        yield fetch(concrete, PK, keys[start : start + BATCH], connections[using], "delete")
 
 
 def parts_of_children(rows_by_model: Mapping[Tracked, Mapping[Any, Model]]) -> set[tuple[type[Model], Any]]:

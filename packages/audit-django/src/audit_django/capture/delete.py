@@ -107,8 +107,7 @@ class _Plan:
         # Now: Django takes the key from the instances that it deletes, and the actor may be one of them.
         plan.who = {"actor": recorder.actor(scope.actor), "on_behalf_of": recorder.actor(scope.on_behalf_of)}
         collected.hold(collector)
-        collected.pin(collector)
-        rows_of = collected.rows_of(collector)
+        rows_of = collected.rows_of(collector, state)
         unlinked = [
             links
             for model, rows in rows_of.items()

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from django.db.models import ForeignKey, Model, QuerySet
+from django.db import connections
+from django.db.models import ForeignKey, Model
 
 from audit_core.codec import plain
 from audit_core.diff import Change
@@ -23,6 +24,7 @@ from audit_core.errors import ConfigurationError
 from audit_django import registry
 from audit_django.capture import guard
 from audit_django.capture.push import push_or_join
+from audit_django.capture.select_rows import PK, fetch
 from audit_django.capture.transactions import TransactionState, take_write_lock
 from audit_django.fields import Tracked
 from audit_django.labels import BATCH, as_audited, label_of, objects_of_each
@@ -78,8 +80,7 @@ def rows_of(model: type[Model], keys: Sequence[Any], using: str) -> list[Model]:
     take_write_lock(using, concrete)
     found: list[Model] = []
     for start in range(0, len(keys), BATCH):
-        rows: QuerySet[Any] = QuerySet(model=concrete, using=using)
-        found += rows.filter(pk__in=keys[start : start + BATCH]).order_by("pk").select_for_update()
+        found += fetch(concrete, PK, keys[start : start + BATCH], connections[using], "delete")
     return found
 
 

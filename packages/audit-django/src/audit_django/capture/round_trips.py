@@ -15,7 +15,6 @@ from typing import Any
 
 from django.db import NotSupportedError, ProgrammingError
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Model, QuerySet
 
 Statement = tuple[str, Sequence[Any]]
 """SQL with its parameters."""
@@ -90,13 +89,17 @@ class Prelude:
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
         self._begins = False
+        self._is_own = False
         self._reads: list[tuple[Statement, Callable[[list[Any]], None]]] = []
         self._companion: Companion | None = None
 
-    def begin(self) -> None:
-        """Django has begun a transaction, for which the driver would send a BEGIN before the first statement."""
-        if can_share(self._connection):
-            self._begins = True
+    def begin(self, *, own: bool) -> None:
+        """Django has begun a transaction, for which the driver would send a BEGIN before the first statement.
+
+        ``own``: it is ours, around one write. Nothing is done where the transaction has begun already.
+        """
+        if not self._begins and can_share(self._connection) and not in_transaction(self._connection):
+            self._begins, self._is_own = True, own
             self._wait()
 
     def read(self, statement: Statement, answer: Callable[[list[Any]], None]) -> None:
@@ -106,17 +109,6 @@ class Prelude:
             self._wait()
         else:
             self._read_now(statement, answer)
-
-    def read_objects(self, rows: QuerySet[Any], found: list[Model]) -> None:
-        """The same for a queryset of whole rows: they are put into ``found``."""
-        using, model = rows.db, rows.model
-        compiler = rows.query.get_compiler(using=using)
-        names = [field.attname for field in model._meta.concrete_fields]
-
-        def answer(answered: list[Any]) -> None:
-            found.extend(model.from_db(using, names, row) for row in compiler.results_iter([answered]))
-
-        self.read(compiler.as_sql(), answer)
 
     def sent_with(self, write: Callable[[], Any], companion: Companion | None = None) -> Any:
         """What ``write`` returns, whose first statement takes the reads along.
@@ -162,7 +154,8 @@ class Prelude:
         if many or not isinstance(sql, str) or not _binds_on_client(cursor):
             self.send()
             return execute(sql, params, many, context)
-        companion = self._companion if self._begins and not self._reads else None
+        is_alone = self._begins and self._is_own and not self._reads
+        companion = self._companion if is_alone else None
         if companion is not None and sql.startswith(companion.start) and " RETURNING " not in sql:
             return self._with_companion(companion, execute, sql, params, context)
         begins, reads = self._begins and self._take_begin(), self._reads
@@ -195,11 +188,13 @@ class Prelude:
         try:
             result = execute(f"WITH {text} {last}", values, False, context)
         except (NotSupportedError, ProgrammingError):
-            self.begin()  # nothing was written: a table has rules, or is missing, which the statements tell one by one
+            self.begin(
+                own=True
+            )  # nothing was written: a table has rules, or is missing, which the statements tell one by one
             return self._take_along(execute, sql, params, False, context)
         companion.written = bool(context["cursor"].rowcount)
         if not companion.written:  # there is no such row, and no transaction: what is tried next begins one
-            self.begin()
+            self.begin(own=True)
         return result
 
     def _take_begin(self) -> bool:

@@ -176,6 +176,7 @@ def joined(using: str) -> Generator[TransactionState]:
     connection = connections[using]
     state = state_of(connection)
     if connection.in_atomic_block:
+        state.prelude.begin(own=False)
         yield state
     elif (
         not connection.get_autocommit()
@@ -188,7 +189,7 @@ def joined(using: str) -> Generator[TransactionState]:
     else:
         with _begin(connection), transaction.atomic(using=using):
             state.holds_write_lock = True
-            state.prelude.begin()
+            state.prelude.begin(own=True)
             yield state
 
 
