@@ -117,6 +117,11 @@ class FieldSpec:
                 f"audit_encode_value, or exclude the field from the audit trail."
             ) from None
 
+    def as_kept(self, value: Any, vendor: str) -> Any:
+        """What the database will give back for a value that was written."""
+        is_so_already = self._quick is not None and self._quick(value) is not None
+        return value if is_so_already else normalized(self.field, value, vendor)
+
     def plain_written(self, value: Any, vendor: str) -> Any:
         """The same for a value that was written: as the database will give it back."""
         if value is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -56,7 +56,20 @@ def updated(
 
     ``labels`` are those of related objects, where they were looked up for many rows at once.
     """
-    pairs = []
+    pairs = list(_different(specs, before, after, using))
+    if not pairs:
+        return {}
+    return _changes(pairs, labels or _at_hand([pair[0] for pair in pairs], before, instance, using))
+
+
+def is_same(specs: Sequence[FieldSpec], before: Row, after: Mapping[str, Any], using: str) -> bool:
+    """Whether :func:`updated` has nothing to say."""
+    return next(_different(specs, before, after, using), None) is None
+
+
+def _different(
+    specs: Sequence[FieldSpec], before: Row, after: Mapping[str, Any], using: str
+) -> Iterator[tuple[FieldSpec, Any, Any]]:
     vendor = connections[using].vendor
     for spec in specs:
         old, new = before.values[spec.attname], after[spec.attname]
@@ -66,10 +79,7 @@ def updated(
             continue
         plain_old, plain_new = spec.plain(old), spec.plain_written(new, vendor)
         if not _same(plain_old, plain_new):
-            pairs.append((spec, plain_old, plain_new))
-    if not pairs:
-        return {}
-    return _changes(pairs, labels or _at_hand([pair[0] for pair in pairs], before, instance, using))
+            yield spec, plain_old, plain_new
 
 
 def deleted(

@@ -22,7 +22,6 @@ from audit_django import registry
 from audit_django.capture.before import Row
 from audit_django.capture.transactions import TransactionState
 from audit_django.fields import FieldSpec, Tracked
-from audit_django.values import normalized
 
 _LOADED = "_audit_loaded"  # on ModelState
 _IMMUTABLE = frozenset({str, int, float, bool, bytes, type(None)})
@@ -36,6 +35,11 @@ class Loaded(tuple[Any, ...]):
 
     def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
         return _nothing, ()
+
+
+_loaded_as: Callable[[tuple[Any, ...]], Loaded] = functools.partial(
+    tuple.__new__, Loaded
+)  # quicker than a call
 
 
 def _nothing() -> None:
@@ -96,9 +100,9 @@ def _watch(model: type[Model], mutable: frozenset[str]) -> None:
     @functools.wraps(from_db_)
     def from_db(cls: type[Model], db: str | None, field_names: Any, values: Any, **kwargs: Any) -> Model:
         # Before the instance is made: it is given the very objects.
-        kept = values if not mutable else _frozen(field_names, values, mutable)
+        kept = _frozen(field_names, values, mutable) if mutable else values
         instance: Model = from_db_(cls, db, field_names, values, **kwargs)
-        instance._state._audit_loaded = Loaded((field_names, kept))  # type: ignore[attr-defined]
+        instance._state._audit_loaded = _loaded_as((field_names, kept))  # type: ignore[attr-defined]
         return instance
 
     @functools.wraps(refresh)
@@ -166,7 +170,7 @@ def saved(
     values = {
         column.attname: instance.__dict__.get(column.attname) for column in tracked.model._meta.pk_fields
     }
-    values |= {spec.attname: normalized(spec.field, after[spec.attname], vendor) for spec in specs}
+    values |= {spec.attname: spec.as_kept(after[spec.attname], vendor) for spec in specs}
     _keep(instance, values, mutable_names(tracked))
     model_state = ref(instance._state)
 

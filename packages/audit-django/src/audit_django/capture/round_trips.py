@@ -160,9 +160,15 @@ class Prelude:
             return self._with_companion(companion, execute, sql, params, context)
         begins, reads = self._begins and self._take_begin(), self._reads
         self.drop()
-        before = ["BEGIN"] * begins + [cursor.mogrify(*statement) for statement, _ in reads]
-        if params is not None:
-            before = [text.replace("%", "%%") for text in before]
+        before = ["BEGIN"] * begins
+        if isinstance(
+            params, list | tuple
+        ):  # one text for all keys, which the driver needs to parse but once
+            before += [text for (text, _), _ in reads]
+            params = [*(value for (_, own), _ in reads for value in own), *params]
+        else:
+            texts = [cursor.mogrify(*statement) for statement, _ in reads]
+            before += texts if params is None else [text.replace("%", "%%") for text in texts]
         result = execute("; ".join([*before, sql]), params, many, context)
         if begins:
             cursor.nextset()

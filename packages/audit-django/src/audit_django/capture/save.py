@@ -138,7 +138,7 @@ def _changes_nothing(
     """Whether the row will be what it was loaded as, whatever Django does on the way: then no event can come of it."""
     if any(spec.sets_itself or decided_by_database(spec, instance, is_update=True) for spec in specs):
         return False
-    return not changes.updated(specs, instance, row, instance.__dict__, using)
+    return changes.is_same(specs, row, instance.__dict__, using)
 
 
 def _written(tracked: Tracked, cls: type[Model], update_fields: Any, raw: bool) -> Sequence[FieldSpec]:
