@@ -24,6 +24,7 @@ django.setup()
 from django.db import connection, transaction
 from django.db.models import F
 from testapp.models import Gauge, Member
+connection.settings_dict["OPTIONS"]["timeout"] = 60  # SQLite's waiting is not fair; who began with a read is told at once
 worker, until = int(sys.argv[1]), time.monotonic() + float(sys.argv[2])
 own = Gauge.objects.create(qty=worker)
 saves = 0

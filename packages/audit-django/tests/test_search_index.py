@@ -6,9 +6,10 @@ from django.db import connection, transaction
 from audit_core.event import Actor
 from audit_core.query import EventQuery
 from audit_core.testing import make_event
+from audit_django.insert import ARRAYS_FROM_ROWS
 from audit_django.models import AuditEvent
 from audit_django.models.search import FTS_BATCH, FTS_TABLE
-from audit_django.outbox import ARRAYS_FROM_ROWS, DjangoOutbox
+from audit_django.outbox import DjangoOutbox
 from audit_django.storages.database import DatabaseStorage
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -93,3 +94,7 @@ def test_a_word_without_an_end_can_be_written():
     assert AuditEvent.objects.count() == 2
     if connection.vendor != "mysql":
         assert found("x" * 420) == found("x" * 60) == ["x" * 450]
+
+
+def test_indexes_with_conditions_are_no_news_to_any_database():
+    assert AuditEvent.check(databases=["default"]) == []

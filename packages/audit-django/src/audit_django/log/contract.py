@@ -21,12 +21,13 @@ from audit_core.errors import LeaseLost
 from audit_core.event import RecordedEvent
 from audit_core.log import SEQUENCER, SUMMARIES, TRIMMER, Lease, ParkedEvent, TargetKey, delivered_seq
 from audit_django.capture.transactions import joined
+from audit_django.insert import insert
 from audit_django.log import reading
 from audit_django.log.floor import Floor
 from audit_django.log.sequencing import sequence
 from audit_django.models import AuditEvent, Cursor, LogEntry, OutboxEntry, ParkedEntry, Summary
 from audit_django.models.utc import Now
-from audit_django.outbox import column_key, insert
+from audit_django.outbox import column_key
 
 
 class DjangoLog:

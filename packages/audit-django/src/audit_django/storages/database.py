@@ -15,9 +15,10 @@ from django.utils.dateparse import parse_datetime
 from audit_core.event import RecordedEvent, format_timestamp
 from audit_core.query import EventQuery, InvalidQuery, Page, decode_cursor, encode_cursor
 from audit_django.capture.transactions import joined
+from audit_django.insert import insert
 from audit_django.models import AuditEvent, LogEntry, Summary
 from audit_django.models.search import field_token
-from audit_django.outbox import column_key, insert, insert_events
+from audit_django.outbox import column_key, insert_events
 
 RECENT_ROWS = 5000  # read one by one, that takes some ten milliseconds
 SEARCHABLE_VENDORS = frozenset({"postgresql", "sqlite", "mysql"})
