@@ -123,4 +123,7 @@ def _as_jsonb_has_it(number: str) -> float | int:
 
 def is_expression(value: Any) -> bool:
     """Whether only the database knows what ``value`` will be (``F()``, ``Now()``, a database default)."""
-    return hasattr(value, "resolve_expression")
+    return type(value) not in _LITERALS and hasattr(value, "resolve_expression")
+
+
+_LITERALS = frozenset({str, int, float, bool, bytes, type(None), Decimal})
