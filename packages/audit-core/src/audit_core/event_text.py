@@ -13,7 +13,7 @@ from typing import Any
 
 from audit_core.codec import canonical, in_order
 from audit_core.diff import MANY_TO_MANY, Change
-from audit_core.event import Actor, Context, Event, Target, format_timestamp
+from audit_core.event import NO_CONTEXT, Actor, Context, Event, Target, format_timestamp
 
 
 def event_text(event: Event) -> str:
@@ -22,7 +22,7 @@ def event_text(event: Event) -> str:
     if event.actor is not None:
         parts.append(f'"actor":{_part(event.actor)}')
     parts.append(f'"category":{_string(str(event.category))}')
-    if (context := _part(event.context)) != "{}":
+    if event.context is not NO_CONTEXT and (context := _part(event.context)) != "{}":
         parts.append(f'"context":{context}')
     if diff := event.diff:
         names = sorted(diff) if "".join(diff).isascii() else in_order(diff)
