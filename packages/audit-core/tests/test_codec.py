@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum
@@ -207,6 +208,17 @@ PARTS = {
 )
 def test_the_text_of_an_event_is_the_canonical_text_of_its_json_form(found):
     assert encode(found) == canonical(found.to_dict())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staff(Actor):
+    team: str | None = None
+
+
+def test_a_part_of_an_applications_own_keeps_what_it_has_more():
+    staff = Event(id=ID, occurred_at=NOON, action="view", actor=Staff(id="1", team="claims"))
+    assert encode(staff) == canonical(staff.to_dict())
+    assert '"team":"claims"' in encode(staff)
 
 
 def event(**values):

@@ -212,3 +212,13 @@ def test_what_is_not_audited_costs_nothing(django_assert_num_queries):
     with django_assert_num_queries(1):
         session.delete()
     assert user.pk
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite's driver refuses such a number")
+def test_a_key_that_no_row_can_have_deletes_nothing():
+    with captured_events() as events:
+        for _ in range(2):
+            deleted, _kinds = Tag(pk=2**70).delete()
+            assert deleted == 0
+            Tag.objects.create(name="x").delete()
+    assert [event.action for event in events] == ["create", "delete"] * 2

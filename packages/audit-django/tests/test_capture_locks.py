@@ -9,7 +9,7 @@ import pytest
 import worker_process
 from django.db import connection, connections, transaction
 from django.db.models import F
-from testapp.models import Gauge, Member
+from testapp.models import Claim, Customer, Document, Gauge, Member, Policy
 
 from audit_django.models import AuditEvent
 
@@ -23,7 +23,7 @@ import django
 django.setup()
 from django.db import connection, transaction
 from django.db.models import F
-from testapp.models import Gauge, Member
+from testapp.models import Claim, Customer, Document, Gauge, Member, Policy
 connection.settings_dict["OPTIONS"]["timeout"] = 60  # SQLite's waiting is not fair; who began with a read is told at once
 worker, until = int(sys.argv[1]), time.monotonic() + float(sys.argv[2])
 own = Gauge.objects.create(qty=worker)
@@ -131,6 +131,23 @@ MANY = {
         **({"unique_fields": ["qty"]} if connection.vendor == "postgresql" else {}),
     ),
 }  # fmt: skip
+
+
+@waiting
+def test_a_deletion_locks_in_the_order_in_which_django_deletes_51():
+    """Rows that refer to others go first: whoever saves one of them, and then the other, must not meet it halfway."""
+    policy = Policy.objects.create(number="P-1", customer=Customer.objects.create(name="Jane"))
+    claim = Claim.objects.create(policy=policy)
+    document = Document.objects.create(claim=claim, title="photo")
+    with transaction.atomic():
+        document.title = "sketch"
+        document.save()
+        deletion = InAThread(Claim.objects.get(pk=claim.pk).delete)
+        deletion.waits_for_a_lock()
+        claim.amount = 5
+        claim.save()
+    deletion.end()
+    assert not Claim.objects.exists()
 
 
 @waiting

@@ -6,7 +6,15 @@ from contextlib import contextmanager, suppress
 
 import psycopg
 import pytest
-from django.db import DatabaseError, IntegrityError, connection, connections, models, transaction
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    ProgrammingError,
+    connection,
+    connections,
+    models,
+    transaction,
+)
 from django.db.backends.postgresql.psycopg_any import IsolationLevel
 from testapp.models import Claim, Customer, Document, Policy, Tag
 
@@ -388,6 +396,98 @@ def test_a_block_that_the_driver_has_begun_is_not_begun_again(tmp_path):
             Tag.objects.create(name="x")
 
     assert messages(work, tmp_path) == ["BEGIN", "SELECT", "INSERT", "INSERT INSERT COMMIT"]
+
+
+@contextmanager
+def without_autocommit():
+    transaction.set_autocommit(False)
+    try:
+        yield
+    finally:
+        transaction.rollback()
+        transaction.set_autocommit(True)
+
+
+def test_with_autocommit_off_the_driver_does_not_commit_by_itself():
+    policy = Policy.objects.create(number="P-1", customer=Customer.objects.create(name="Jane"))
+    tag = Tag.objects.create(name="x")
+    with without_autocommit():
+        policy.tags.add(tag)
+        transaction.commit()
+        Tag.objects.create(name="y")
+        assert not connection.connection.autocommit
+        transaction.rollback()
+        Tag.objects.create(name="z")
+        transaction.commit()
+    assert sorted(Tag.objects.values_list("name", flat=True)) == ["x", "z"]
+
+
+def refused_by_the_driver():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT %s", [object()])
+
+
+def refused_by_a_wrapper():
+    def refuse(*args):
+        raise ProgrammingError("no queries here")
+
+    with connection.execute_wrapper(refuse):
+        Tag.objects.count()
+
+
+def committed_in_sql():
+    with connection.cursor() as cursor:
+        cursor.execute("COMMIT")
+
+
+@pytest.mark.parametrize("first", [refused_by_the_driver, refused_by_a_wrapper, committed_in_sql])
+@pytest.mark.parametrize("write", [lambda: Tag.objects.filter(pk__in=[]).update(name="y"), lambda: None])
+def test_what_comes_after_a_statement_that_was_never_sent_is_rolled_back(first, write):
+    with suppress(ValueError), transaction.atomic():
+        write()
+        with suppress(ProgrammingError):
+            first()
+        Tag.objects.create(name="x")
+        raise ValueError
+    assert not Tag.objects.exists()
+    assert recorded() == []
+
+
+def test_a_cursor_on_the_server_ends_with_the_block():
+    tags = [Tag.objects.create(name=str(n)) for n in range(9)]
+    with transaction.atomic():
+        tags[0].save()
+        tags[1].name = "x"
+        tags[1].save()
+        assert len(list(Tag.objects.select_for_update().iterator(chunk_size=5))) == 9
+        half_read = Tag.objects.iterator(chunk_size=5)
+        next(half_read)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT bool_or(is_holdable) FROM pg_cursors WHERE name LIKE '_django%'")
+            assert cursor.fetchone() == (False,)
+
+
+@pytest.mark.parametrize(
+    "write", [lambda: Tag.objects.filter(pk__in=[]).update(name="y"), Tag.objects.none().delete]
+)
+def test_a_write_of_nothing_leaves_no_wrapper_behind(write):
+    def seen(execute, *args):
+        return execute(*args)
+
+    with transaction.atomic():
+        with connection.execute_wrapper(seen):
+            write()
+        assert seen not in connection.execute_wrappers
+    assert not connection.execute_wrappers
+
+
+def test_a_save_that_fails_before_it_is_sent_leaves_no_wrapper_behind():
+    def seen(execute, *args):
+        return execute(*args)
+
+    with connection.execute_wrapper(seen), suppress(ValueError):
+        Claim(amount="no number").save()
+    assert not connection.execute_wrappers
 
 
 def test_what_the_label_asks_for_begins_the_transaction(loaded_tag, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import uuid
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 from django.db import models
@@ -10,6 +11,7 @@ from django.db.models import Field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audit_django.fields import pk_text
 from audit_django.quick import quick_form
 from audit_django.values import normalized, plain_value
 
@@ -80,3 +82,25 @@ class Shouting(models.CharField):
 
 def test_a_field_of_somebody_elses_has_none():
     assert quick_form(Shouting()) is None
+
+
+class Hashed(models.BigAutoField):
+    def to_python(self, value):
+        return value if isinstance(value, str) else f"h{value}"
+
+
+@pytest.mark.parametrize(
+    ("column", "pk", "text"),
+    [
+        (models.BigAutoField(primary_key=True), 5, "5"),
+        (models.BigAutoField(primary_key=True), "5", "5"),
+        (models.CharField(primary_key=True), "5", "5"),
+        (models.UUIDField(primary_key=True), uuid.UUID(int=7), "00000000-0000-0000-0000-000000000007"),
+        (models.UUIDField(primary_key=True), str(uuid.UUID(int=7)), "00000000-0000-0000-0000-000000000007"),
+        (Hashed(primary_key=True), 5, "h5"),
+        (Hashed(primary_key=True), "h5", "h5"),
+    ],
+)
+def test_one_key_has_one_text(column, pk, text):
+    model = SimpleNamespace(_meta=SimpleNamespace(pk_fields=[column]))
+    assert pk_text(model, pk) == text

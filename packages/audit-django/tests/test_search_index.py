@@ -98,3 +98,9 @@ def test_a_word_without_an_end_can_be_written():
 
 def test_indexes_with_conditions_are_no_news_to_any_database():
     assert AuditEvent.check(databases=["default"]) == []
+
+
+def test_a_search_of_very_many_words_is_answered():
+    written(["common"], 1)
+    assert found(" ".join(["common"] * 2000)) == ["common"]
+    assert found(" ".join(f"word{n}" for n in range(2000))) == []

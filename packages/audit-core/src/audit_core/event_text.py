@@ -60,8 +60,11 @@ _KEYS = {part: sorted(part.__dataclass_fields__) for part in (Actor, Context, Ta
 
 
 def _part(part: Actor | Context | Target) -> str:
+    keys = _KEYS.get(type(part)) or sorted(
+        part.__dataclass_fields__
+    )  # a part of an application's own has more
     found = ",".join(
-        [f'"{key}":{_value(value)}' for key in _KEYS[type(part)] if (value := getattr(part, key)) is not None]
+        [f'"{key}":{_value(value)}' for key in keys if (value := getattr(part, key)) is not None]
     )
     return f"{{{found}}}"
 

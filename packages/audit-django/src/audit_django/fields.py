@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.db import models
 from django.db.models import Field, Model
@@ -58,13 +59,16 @@ class FieldSpec:
         self.reread = writes_its_own_way(field)
         self.sets_itself = _sets_itself(field)
         self._quick = quick_form(field)
-        self._has_choices = bool(field.choices) and not sensitive
         self.language = language
 
     @cached_property
     def label(self) -> str | None:
         """What people call the field, where it says more than its name."""
         return _label(self.field, self.language)
+
+    @cached_property
+    def _has_choices(self) -> bool:  # asked at the first change: an application may set them when it is ready
+        return bool(self.field.choices) and not self.sensitive
 
     @cached_property
     def choices(self) -> dict[Any, str]:
@@ -205,8 +209,9 @@ class Tracked:
 def pk_text(model: type[Model], pk: Any) -> str | None:
     """A primary key as text; one of several columns as the JSON list of its values."""
     columns = model._meta.pk_fields
-    if type(pk) is int and len(columns) == 1 and isinstance(columns[0], models.IntegerField):
-        return str(pk)
+    quick = quick_form(columns[0]) if len(columns) == 1 else None
+    if quick is not None and type(pk) in (int, str, UUID) and (form := quick(pk)) is not None:
+        return str(form)
     values = pk if len(columns) > 1 else [pk]
     parts = [
         plain_value(column, normalized(column, value))

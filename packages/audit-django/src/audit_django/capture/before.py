@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connections
 from django.db.models import Model, QuerySet
 
@@ -59,7 +60,11 @@ def read(
     is_whole = partial or bool(instance.get_deferred_fields())
     columns = whole(model) if is_whole else names
     columns = columns or tuple(key.attname for key in model._meta.pk_fields)  # to name none means all
-    select = select_rows(model, columns, PK, [pk], connection, "update")
+    try:
+        select = select_rows(model, columns, PK, [pk], connection, "update")
+        statement = select.statement([pk], connection)
+    except EmptyResultSet:  # no row can have such a key
+        return reading
 
     def answer(rows: list[Any]) -> None:
         for row in rows:
@@ -67,7 +72,7 @@ def read(
             found = model.from_db(using, columns, list(held.values())) if is_whole else None
             reading.row = Row({name: held[name] for name in names}, whole=found)
 
-    state.prelude.read(select.statement([pk], connection), answer)
+    state.prelude.read(statement, answer)
     return reading
 
 

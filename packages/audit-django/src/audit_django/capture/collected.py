@@ -12,7 +12,7 @@ from django.db.models.deletion import Collector
 
 from audit_django import registry
 from audit_django.capture import m2m
-from audit_django.capture.select_rows import PK, ask, fetch
+from audit_django.capture.select_rows import PK, ask, ask_rows, fetch
 from audit_django.capture.transactions import TransactionState, take_write_lock
 from audit_django.capture.update import is_plain
 from audit_django.fields import Tracked
@@ -31,22 +31,6 @@ def involved(collector: Collector) -> Iterator[Tracked]:
             yield from m2m.owners_of(model)
 
 
-def pin(collector: Any) -> None:
-    """Let fast deletes of audited rows delete the rows that are there now, locked, and no others."""
-    pinned: list[Any] = []
-    for rows in collector.fast_deletes:
-        if registry.tracked(rows.model) is None and not m2m.is_audited(rows.model):
-            pinned.append(rows)
-            continue
-        for locked in _parts(rows, collector.using):
-            part: QuerySet[Any] = QuerySet(model=rows.model, using=collector.using)
-            part = part.filter(pk__in=[row.pk for row in locked])
-            part._result_cache = locked
-            part._audit_locked = True  # type: ignore[attr-defined]
-            pinned.append(part)
-    collector.fast_deletes = pinned
-
-
 def hold(collector: Collector) -> None:
     """Lock the rows that go and are not audited, where relations to them are set to something else.
 
@@ -58,52 +42,66 @@ def hold(collector: Collector) -> None:
     referred = {relation.remote_field.model._meta.concrete_model for relation, _ in updates}
     for model, instances in collector.data.items():
         if registry.tracked(model) is None and model._meta.concrete_model in referred:
-            deque(read(model, instances, collector.using), maxlen=0)
+            deque(_locked(model, _keys(instances), collector.using), maxlen=0)
 
 
-def rows_of(collector: Collector, state: TransactionState) -> dict[type[Model], list[Any]]:
-    """The rows that go of each model that is audited, or is the through model of an audited field; and :func:`pin`."""
-    found: dict[type[Model], list[Any]] = {}
-    for model, instances in collector.data.items():
-        if registry.tracked(model) is not None or m2m.is_audited(model):
-            keys = _keys(instances)
-            if len(keys) <= BATCH:  # they come with the next statement, or the first of pin()
-                take_write_lock(collector.using, _concrete(model))
-                found[model] = ask(state, _concrete(model), PK, keys, "delete")
-            else:
-                found[model] = list(read(model, instances, collector.using))
-    pin(collector)
+def rows_of(collector: Any, state: TransactionState) -> dict[type[Model], list[Any]]:
+    """The rows that go of each model that is audited, or is the through model of an audited field.
+
+    Fast deletes delete these very rows then, and no others. All are locked in the order in which Django deletes them, and read
+    in one round trip where the database can do that.
+    """
+    asked = [(rows, _ask(rows, state) if _is_ours(rows.model) else None) for rows in collector.fast_deletes]
+    found: dict[type[Model], list[Any]] = {
+        model: _ask_for_keys(state, model, _keys(instances))
+        for model, instances in collector.data.items()
+        if _is_ours(model)
+    }
     state.prelude.send()
-    for rows in collector.fast_deletes:
-        if registry.tracked(rows.model) is not None or m2m.is_audited(rows.model):
-            found.setdefault(rows.model, []).extend(read(rows.model, rows, collector.using))
+    collector.fast_deletes = []
+    for rows, locked in asked:
+        if locked is None:
+            collector.fast_deletes.append(rows)
+            continue
+        found.setdefault(rows.model, []).extend(locked)
+        for start in range(0, len(locked), BATCH):
+            part: QuerySet[Any] = QuerySet(model=rows.model, using=collector.using)
+            collector.fast_deletes.append(
+                part.filter(pk__in=[row.pk for row in locked[start : start + BATCH]])
+            )
     return found
 
 
-def read(model: type[Model], group: Any, using: str) -> Iterator[Model]:
+def read(model: type[Model], group: Any, state: TransactionState) -> list[Model]:
     """The rows of a queryset or of instances, locked."""
-    if isinstance(group, QuerySet) and getattr(group, "_audit_locked", False):
-        yield from group
-        return
     if isinstance(group, QuerySet) and group._result_cache is None:
-        parts = _parts(group, using)
+        found = _ask(group, state)
     else:
-        parts = _locked(model, _keys(group), using)
-    for rows in parts:
-        yield from rows
+        found = _ask_for_keys(state, model, _keys(group))
+    state.prelude.send()
+    return found
 
 
-def _parts(rows: QuerySet[Any], using: str) -> Iterator[list[Model]]:
-    """The rows of a queryset, locked. One SELECT where the database locks what it finds, and not the gaps between as MariaDB."""
+def _is_ours(model: type[Model]) -> bool:
+    return registry.tracked(model) is not None or m2m.is_audited(model)
+
+
+def _ask(rows: QuerySet[Any], state: TransactionState) -> list[Model]:
+    """The rows of a queryset. One SELECT where the database locks what it finds, and not the gaps between as MariaDB."""
+    using = state.connection.alias
     take_write_lock(using, rows.model)  # before the first read
     by_key = rows.order_by("pk")
     is_whole = rows.query.deferred_loading == (frozenset(), True) and not rows.model._meta.proxy
     if is_whole and is_plain(rows.query) and connections[using].vendor != "mysql":
-        found = list(by_key.select_for_update())
-        for start in range(0, len(found), BATCH):
-            yield found[start : start + BATCH]
-    else:
-        yield from _locked(rows.model, list(by_key.values_list("pk", flat=True)), using)
+        return ask_rows(state, by_key.select_for_update())
+    return _ask_for_keys(state, rows.model, list(by_key.values_list("pk", flat=True)))
+
+
+def _ask_for_keys(state: TransactionState, model: type[Model], keys: Sequence[Any]) -> list[Model]:
+    if len(keys) > BATCH:
+        return [row for rows in _locked(model, keys, state.connection.alias) for row in rows]
+    take_write_lock(state.connection.alias, _concrete(model))
+    return ask(state, _concrete(model), PK, keys, "delete") if keys else []
 
 
 def _keys(group: Iterable[Any]) -> list[Any]:

@@ -125,7 +125,7 @@ class _Plan:
             whole = [row for place, row in by_place.items() if place not in parts]
             plan._add_gone(tracked, whole, unlinked, using, going)
         gone = {change.target.key for change in plan.gone}
-        plan._add_detached(collector, gone)
+        plan._add_detached(collector, gone, state)
         plan._add_unlinked(unlinked, gone)
         return plan
 
@@ -153,7 +153,7 @@ class _Plan:
                     diff[change.field] = change
             self.gone.append(_Change(tracked, row, tracked.target(tracked.key_of(row), label_of(row)), diff))
 
-    def _add_detached(self, collector: Collector, gone: set[Any]) -> None:
+    def _add_detached(self, collector: Collector, gone: set[Any], state: TransactionState) -> None:
         """The objects whose relation is set to null, to a default or to something else."""
         updates: Any = collector.field_updates
         for (relation, value), groups in updates.items():
@@ -162,7 +162,7 @@ class _Plan:
             for group in groups:
                 if isinstance(group, QuerySet):
                     update.is_told(group)
-                found = {row.pk: row for row in collected.read(relation.model, group, collector.using)}
+                found = {row.pk: row for row in collected.read(relation.model, group, state)}
                 for row in as_audited(relation.model, found, collector.using).values():
                     tracked = registry.tracked(type(row))
                     spec = next((s for s in tracked.fields if s.field == relation), None) if tracked else None

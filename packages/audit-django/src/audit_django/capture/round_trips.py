@@ -8,7 +8,8 @@ is different.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -119,7 +120,7 @@ class Prelude:
         try:
             result = write()
         except BaseException:
-            self._reads = []
+            self.drop()
             raise
         finally:
             self._companion = None
@@ -131,6 +132,11 @@ class Prelude:
         while self._reads:  # the last takes the others along
             statement, answer = self._reads.pop()
             self._read_now(statement, answer)
+
+    def left(self) -> None:
+        """A block in a transaction of the user's is over: a BEGIN that no statement has taken along is the driver's again."""
+        if self._begins and not self._is_own and not self._reads:
+            self.drop()
 
     def drop(self) -> None:
         """The transaction, or the write that this was for, is over."""
@@ -169,7 +175,8 @@ class Prelude:
         else:
             texts = [cursor.mogrify(*statement) for statement, _ in reads]
             before += texts if params is None else [text.replace("%", "%%") for text in texts]
-        result = execute("; ".join([*before, sql]), params, many, context)
+        with self._without_begin_of_the_driver() if begins else nullcontext():
+            result = execute("; ".join([*before, sql]), params, many, context)
         if begins:
             cursor.nextset()
         for _, answer in reads:
@@ -192,7 +199,8 @@ class Prelude:
         text = ", ".join(f"{name} AS ({part})" for name, part in zip(names, parts, strict=True))
         values = [*params, *(value for _, own in inserts for value in own)]
         try:
-            result = execute(f"WITH {text} {last}", values, False, context)
+            with self._without_begin_of_the_driver():
+                result = execute(f"WITH {text} {last}", values, False, context)
         except (NotSupportedError, ProgrammingError):
             self.begin(
                 own=True
@@ -207,10 +215,20 @@ class Prelude:
         """Whether the BEGIN is ours to send: the driver's own would wait for its answer."""
         driver: Any = self._connection.connection
         options = (driver.isolation_level, driver.read_only, driver.deferrable)
-        if in_transaction(self._connection) or any(option is not None for option in options):
-            return False
-        driver.autocommit = True  # Django sets it in a moment anyway, when the transaction is over
-        return True
+        return not in_transaction(self._connection) and all(option is None for option in options)
+
+    @contextmanager
+    def _without_begin_of_the_driver(self) -> Generator[None]:
+        """psycopg sends a BEGIN before the statement unless it is told that this is autocommit: for this one statement it is.
+
+        The attribute, because the property refuses to be set back inside a transaction.
+        """
+        driver: Any = self._connection.connection
+        before, driver._autocommit = driver._autocommit, True
+        try:
+            yield
+        finally:
+            driver._autocommit = before
 
 
 def _binds_on_client(cursor: Any) -> bool:

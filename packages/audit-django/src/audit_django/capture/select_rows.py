@@ -6,9 +6,11 @@ It is in the way of every write, and to build it takes longer than to run it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from django.core.exceptions import EmptyResultSet
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 
@@ -65,12 +67,14 @@ def fetch(
     model: type[Model], by: str, keys: Sequence[Any], connection: BaseDatabaseWrapper, lock: Lock = None
 ) -> list[Model]:
     """The whole rows with these keys, now."""
-    found: list[Model] = []
-    with connection.cursor() as cursor:
+    try:
         select = select_rows(model, whole(model), by, keys, connection, lock)
-        cursor.execute(*select.statement(keys, connection))
-        found.extend(select.objects(cursor.fetchall(), connection))
-    return found
+        statement = select.statement(keys, connection)
+    except EmptyResultSet:  # no row can have such a key
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(*statement)
+        return list(select.objects(cursor.fetchall(), connection))
 
 
 def ask(
@@ -79,9 +83,25 @@ def ask(
     """A list that will have the whole rows with these keys once the next statement is executed."""
     found: list[Model] = []
     connection = state.connection
-    select = select_rows(model, whole(model), by, keys, connection, lock)
-    statement = select.statement(keys, connection)
-    state.prelude.read(statement, lambda rows: found.extend(select.objects(rows, connection)))
+    with suppress(EmptyResultSet):
+        select = select_rows(model, whole(model), by, keys, connection, lock)
+        statement = select.statement(keys, connection)
+        state.prelude.read(statement, lambda rows: found.extend(select.objects(rows, connection)))
+    return found
+
+
+def ask_rows(state: TransactionState, rows: QuerySet[Any]) -> list[Model]:
+    """The same for a queryset of whole rows."""
+    found: list[Model] = []
+    using, model = rows.db, rows.model
+    compiler = rows.query.get_compiler(using=using)
+    names = whole(model)
+
+    def answer(answered: list[Any]) -> None:
+        found.extend(model.from_db(using, names, row) for row in compiler.results_iter([answered]))
+
+    with suppress(EmptyResultSet):
+        state.prelude.read(compiler.as_sql(), answer)
     return found
 
 

@@ -177,7 +177,10 @@ def joined(using: str) -> Generator[TransactionState]:
     state = state_of(connection)
     if connection.in_atomic_block:
         state.prelude.begin(own=False)
-        yield state
+        try:
+            yield state
+        finally:
+            state.prelude.left()
     elif (
         not connection.get_autocommit()
     ):  # nothing would keep the caller from committing the row without its event
