@@ -18,8 +18,9 @@ class Result(unittest.TextTestResult):
 
     def _note(self, test, outcome, err=None):
         error = None if err is None else self._exc_info_to_string(err, test)
-        with REPORT.open("a", encoding="utf-8") as report:
-            print(json.dumps({"test": test.id(), "outcome": outcome, "error": error}), file=report)
+        line = json.dumps({"test": test.id(), "outcome": outcome, "error": error}) + "\n"
+        with REPORT.open("ab", buffering=0) as report:  # in one write: several processes share the file
+            report.write(line.encode())
 
     def addSuccess(self, test):
         super().addSuccess(test)
