@@ -8,7 +8,6 @@ No query uses LIKE on more than a few rows.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import cache
 from hashlib import blake2s
@@ -18,13 +17,13 @@ from django.db import models
 from django.db.models import Lookup
 from django.db.models.sql.compiler import SQLCompiler
 
+from audit_core.words import words_in
+
 EVENT_TABLE = "audit_django_event"
 FTS_TABLE = "audit_django_event_fts"
 FTS_BATCH = 64  # events that SQLite indexes at once
 _INDEXED = f"SELECT coalesce(max(id), 0) FROM {FTS_TABLE}_docsize"  # noqa: S608  names of our own tables
 FTS_WAITS = f"number > ({_INDEXED})"  # those that are not indexed yet
-MOST_WORDS = 250  # of one search: SQLite's expressions end at a depth of a thousand
-WORD = re.compile(r"[^\W_]{1,400}")  # PostgreSQL's words end at 2,046 bytes
 # InnoDB indexes neither words of one or two characters nor these (INNODB_FT_DEFAULT_STOPWORD): asking for one finds nothing.
 _INNODB_STOPWORDS = frozenset(
     "about are com for from how that the this und was what when where who will with www".split()
@@ -45,7 +44,7 @@ class Words(Lookup):
         return str(self.rhs)
 
     def _words(self) -> list[str]:
-        return WORD.findall(self.rhs.lower())[:MOST_WORDS]
+        return words_in(self.rhs)
 
     def _innodb_words(self) -> list[str]:
         return [w for w in self._words() if len(w) > 2 and w not in _INNODB_STOPWORDS]
