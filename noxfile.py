@@ -16,6 +16,7 @@ DATABASES = ["sqlite", "postgres", "mariadb"]
 OLDEST, NEWEST = PYTHONS[0], PYTHONS[-1]
 LTS, NEWEST_DJANGO = DJANGOS
 SERVERS = ["postgres", "mariadb", "redis", "rabbitmq"]  # what the tests marked `integration` talk to
+SERVERS += ["dynamodb", "mongodb", "s3", "opensearch"]
 APPLICATIONS = ["wagtail", "oscar"]  # written by others, tried with every model audited
 EVERYWHERE = "not integration and not browser"
 QUICK = f"not slow and {EVERYWHERE}"
