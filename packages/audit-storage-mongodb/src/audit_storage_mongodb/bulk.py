@@ -52,7 +52,7 @@ def _refusals(details: Mapping[str, Any], where: str) -> dict[Any, str]:
 
 def _require_id(error: Mapping[str, Any], where: str) -> None:
     # An event that is there already is what a retry expects; one that another unique index keeps out would be lost.
-    key = error.get("keyPattern", {"_id": 1})  # servers before 4.4 and FerretDB do not say
+    key = error.get("keyPattern", {"_id": 1})  # FerretDB does not say
     if list(key) != ["_id"]:
         raise ConfigurationError(
             f"A unique index on {', '.join(key)} keeps events out of {where}. Drop it: events are unique by _id alone."

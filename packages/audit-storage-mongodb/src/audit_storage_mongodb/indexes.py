@@ -131,6 +131,10 @@ def _key(index: Mapping[str, Any]) -> Key:
 
 
 def _plain_keys(collection: Collection[Document]) -> set[Key]:
-    """The keys of the indexes that hold every document, whatever they are called."""
-    indexes = collection.index_information().values()
-    return {_key(index) for index in indexes if not any(index.get(option) for option in _SPECIAL)}
+    """The keys of the indexes that hold every document in order, whatever they are called."""
+    return {
+        _key(index)
+        for index in collection.index_information().values()
+        if not any(index.get(option) for option in _SPECIAL)
+        and not any(isinstance(direction, str) for _, direction in index["key"])  # hashed, text
+    }

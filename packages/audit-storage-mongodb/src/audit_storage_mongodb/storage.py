@@ -24,7 +24,7 @@ PRUNE_BATCH = 5000  # events
 
 
 class MongoStorage:
-    """Keeps events in one collection of MongoDB 4.2 or newer. Searchable, prunable, safe to use from several threads.
+    """Keeps events in one collection of MongoDB 4.4 or newer. Searchable, prunable, safe to use from several threads.
 
     - ``uri``: MongoDB's connection string; TLS, credentials, replica set and everything else of the connection are
       said there. Writes are confirmed by a majority and the journal unless it says otherwise (``w``, ``journal``).
