@@ -17,8 +17,9 @@ import os
 import statistics
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator, Sequence
-from itertools import batched
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
 from uuid import uuid4
 
 from audit_storage_mongodb.documents import document_of
@@ -31,6 +32,7 @@ from audit_core.ids import uuid7
 from audit_core.query import EventQuery
 from audit_core.testing import make_event
 
+T = TypeVar("T")
 BATCH = 500
 TENANTS = 4
 TARGETS = 20
@@ -54,6 +56,12 @@ def make(count: int, first_seq: int) -> Iterator[RecordedEvent]:
         yield RecordedEvent(id_, text, leaf_hash(text), seq=first_seq + n, summary=summary)
 
 
+def batched(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
 def seconds(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
@@ -67,8 +75,8 @@ def write(storage: MongoStorage, bare: MongoStorage, total: int, rounds: int) ->
         fresh = [RecordedEvent(e.id, e.text, e.leaf_hash, seq=e.seq, summary=e.summary) for e in events]
         documents = [document_of(event) for event in fresh]
         turns = [
-            (ours, lambda: [storage.write(batch) for batch in batched(events, BATCH)]),  # noqa: B023
-            (theirs, lambda: [bare._events.insert_many(b, ordered=False) for b in batched(documents, BATCH)]),  # noqa: B023
+            (ours, lambda: [storage.write(batch) for batch in batched(events)]),  # noqa: B023
+            (theirs, lambda: [bare._events.insert_many(b, ordered=False) for b in batched(documents)]),  # noqa: B023
         ]
         for times, work in turns if number % 2 else reversed(turns):
             times.append(seconds(work))
@@ -82,7 +90,7 @@ def memory(storage: MongoStorage, total: int) -> None:
     peaks = []
     for _ in range(2):
         tracemalloc.reset_peak()
-        for batch in batched(make(total // 4, 10**9), BATCH):
+        for batch in batched(make(total // 4, 10**9)):
             storage.write(batch)
         peaks.append(tracemalloc.get_traced_memory()[1] / 2**20)
     tracemalloc.stop()
