@@ -138,7 +138,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     names = [f"events_{uuid4().hex[:8]}" for _ in range(2)]
     storage, bare = (
-        MongoStorage(os.environ["AUDIT_TEST_MONGODB"], database="audit_benchmark", collection=name, timeout_seconds=120)
+        MongoStorage(
+            os.environ["AUDIT_TEST_MONGODB"], database="audit_benchmark", collection=name, timeout_seconds=120
+        )
         for name in names
     )
     try:

@@ -94,13 +94,19 @@ class TestBulk:
 
     def test_another_unique_index_loses_nothing(self):
         foreign = {**DUPLICATE, "keyPattern": {"order": 1}}
-        with pytest.raises(ConfigurationError, match=r"unique index on order keeps events out of audit\.events"):
+        with pytest.raises(
+            ConfigurationError, match=r"unique index on order keeps events out of audit\.events"
+        ):
             insert(Refusing(foreign), DOCUMENTS)
 
-    @pytest.mark.parametrize(("code", "kind"), [(64, RetryableError), (91, RetryableError), (100, ConfigurationError)])
+    @pytest.mark.parametrize(
+        ("code", "kind"), [(64, RetryableError), (91, RetryableError), (100, ConfigurationError)]
+    )
     def test_what_no_majority_has_confirmed_is_not_stored(self, code, kind):
         with pytest.raises(kind):
-            insert(Refusing(DUPLICATE, concerns=[{"code": code, "errmsg": "waiting for replication"}]), DOCUMENTS)
+            insert(
+                Refusing(DUPLICATE, concerns=[{"code": code, "errmsg": "waiting for replication"}]), DOCUMENTS
+            )
 
     def test_nothing_is_sent_for_nothing(self):
         collection = Refusing(CONFLICT)
@@ -120,7 +126,9 @@ class TestWrite:
         storage._events = Refusing(DUPLICATE, TOO_LARGE)
         with pytest.raises(PartialWrite) as caught:
             storage.write(events)
-        assert caught.value.reasons == {events[1].id: "MongoDB refused it: object to insert too large (code 10334)"}
+        assert caught.value.reasons == {
+            events[1].id: "MongoDB refused it: object to insert too large (code 10334)"
+        }
         assert storage._events.written == [event.id for event in events]
 
     def test_an_event_whose_chunk_is_refused_is_not_there(self, storage, monkeypatch):

@@ -34,7 +34,10 @@ def test_a_server_that_tells_no_time_is_not_blamed():
         ("mongodb://db.example.com/?ssl=true", None),
         ("mongodb://db.example.com/", "connection to db.example.com is not encrypted"),
         ("mongodb://10.0.0.5/?tls=false", "connection to 10.0.0.5 is not encrypted"),
-        ("mongodb://db.example.com/?tls=true&tlsAllowInvalidCertificates=true", "tlsAllowInvalidCertificates"),
+        (
+            "mongodb://db.example.com/?tls=true&tlsAllowInvalidCertificates=true",
+            "tlsAllowInvalidCertificates",
+        ),
         ("mongodb://db.example.com/?tls=true&tlsInsecure=true", "tlsInsecure"),
     ],
 )
@@ -57,13 +60,19 @@ EVERYTHING = ["find", "insert", "listIndexes", "remove"]
         ([{"resource": {"db": "", "collection": ""}, "actions": EVERYTHING}], None),
         ([{"resource": {"db": "audit", "collection": ""}, "actions": EVERYTHING}], None),
         ([{"resource": {"db": "audit", "collection": "audit_events"}, "actions": EVERYTHING}], None),
-        ([{"resource": {"db": "other", "collection": ""}, "actions": EVERYTHING}], "find, insert, listIndexes"),
+        (
+            [{"resource": {"db": "other", "collection": ""}, "actions": EVERYTHING}],
+            "find, insert, listIndexes",
+        ),
         ([{"resource": {"cluster": True}, "actions": EVERYTHING}], "find, insert, listIndexes"),
         ([{"resource": {"db": "audit", "collection": ""}, "actions": ["find", "listIndexes"]}], "insert"),
         (
             [
                 {"resource": {"db": "audit", "collection": ""}, "actions": ["find"]},
-                {"resource": {"db": "audit", "collection": "audit_events"}, "actions": ["insert", "listIndexes"]},
+                {
+                    "resource": {"db": "audit", "collection": "audit_events"},
+                    "actions": ["insert", "listIndexes"],
+                },
             ],
             None,
         ),

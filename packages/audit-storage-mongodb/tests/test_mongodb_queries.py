@@ -60,7 +60,11 @@ def test_a_page_is_read_from_an_index_without_sorting(filters, index, newer):
 
 @pytest.mark.parametrize(
     ("filters", "index"),
-    [({"request_id": "r-1"}, "audit_request"), ({"field": "premium"}, "audit_fields"), ({"text": "a b"}, "audit_words")],
+    [
+        ({"request_id": "r-1"}, "audit_request"),
+        ({"field": "premium"}, "audit_fields"),
+        ({"text": "a b"}, "audit_words"),
+    ],
 )
 def test_what_is_rare_is_found_by_an_index_of_its_own(filters, index):
     assert set(INDEXES[index]) <= fixed(EventQuery(**filters))
@@ -108,7 +112,9 @@ class TestPositions:
 
     def test_two_logs_may_use_one_seq(self):
         moment = datetime(2026, 3, 3, tzinfo=UTC)
-        assert self.place(occurred_at=moment, seq=1)["order"] != self.place(occurred_at=moment, seq=1)["order"]
+        assert (
+            self.place(occurred_at=moment, seq=1)["order"] != self.place(occurred_at=moment, seq=1)["order"]
+        )
 
     def test_a_moment_is_below_every_position_at_it(self):
         document = self.place(occurred_at=SINCE, seq=1)
@@ -143,7 +149,9 @@ class TestDocuments:
         assert document["fields"] == ["$a.b"]
 
     def test_what_utf8_cannot_hold_is_made_visible_on_both_sides(self):
-        document = document_of(make_event(context=Context(request_id="a\x00b"), target=Target(type="t.T", id="1")))
+        document = document_of(
+            make_event(context=Context(request_id="a\x00b"), target=Target(type="t.T", id="1"))
+        )
         [one] = condition(EventQuery(request_id="a\x00b"))["$and"]
         assert one == {"request_id": document["request_id"]}
         assert condition(EventQuery(actor_id="\ud800"))["$and"] == [{"actor_id": "\\ud800"}]

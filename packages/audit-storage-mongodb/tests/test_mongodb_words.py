@@ -24,8 +24,12 @@ EVENTS = {
             "number": Change(field="number", before=-1.5, after=12345, display={"after": "twelve"}),
             "flag": Change(field="flag", before=True, after=None),
             "bytes": Change(field="bytes", before={"base64": "QUJD"}, after={"sha256": "ab", "length": 3}),
-            "document": Change(field="document", before={"a": ["b", {"c": "d"}]}, after=[str(n) for n in range(30)]),
-            "owner": Change(field="owner", relation=FOREIGN_KEY, before={"pk": 7, "repr": "Carol"}, after=None),
+            "document": Change(
+                field="document", before={"a": ["b", {"c": "d"}]}, after=[str(n) for n in range(30)]
+            ),
+            "owner": Change(
+                field="owner", relation=FOREIGN_KEY, before={"pk": 7, "repr": "Carol"}, after=None
+            ),
             "tags": Change(field="tags", relation=MANY_TO_MANY, added=[{"pk": 1, "repr": "Urgent"}]),
         }
     ),

@@ -20,7 +20,9 @@ from audit_storage_mongodb.words import words_of
 
 Document: TypeAlias = dict[str, Any]
 
-LAYOUT = 1  # of the documents (MongoDB's schema versioning pattern), whatever the event's own schema_version is
+LAYOUT = (
+    1  # of the documents (MongoDB's schema versioning pattern), whatever the event's own schema_version is
+)
 
 MAX_TEXT_BYTES = 12 * 1024 * 1024
 """A longer text is kept in chunks of this size. A document ends at 16 MiB (MongoDB Limits and Thresholds, BSON

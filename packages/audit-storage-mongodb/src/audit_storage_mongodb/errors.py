@@ -16,6 +16,7 @@ from pymongo import errors
 from audit_core.errors import AuditError, ConfigurationError, PermanentError, RetryableError
 
 DUPLICATE_KEY = 11000
+NAMESPACE_EXISTS = 48
 NOT_IMPLEMENTED = 238  # what FerretDB answers for what it lacks
 
 # The event itself: BadValue, TypeMismatch, InvalidLength, InvalidBSON, DollarPrefixedFieldName, InvalidIdField,

@@ -12,10 +12,10 @@ from typing import Any, TypeAlias
 
 from pymongo import ASCENDING, IndexModel
 from pymongo.collection import Collection
-from pymongo.errors import CollectionInvalid, OperationFailure
+from pymongo.errors import OperationFailure
 
 from audit_storage_mongodb.documents import Document
-from audit_storage_mongodb.errors import NOT_IMPLEMENTED
+from audit_storage_mongodb.errors import NAMESPACE_EXISTS, NOT_IMPLEMENTED
 
 Key: TypeAlias = tuple[str, ...]
 
@@ -42,9 +42,11 @@ def create(events: Collection[Document], chunks: Collection[Document], retention
     """
     for collection in (events, chunks):
         try:
-            collection.database.create_collection(collection.name)
-        except CollectionInvalid:  # it is there
-            pass
+            # Not asked before whether it exists: that takes a permission on the whole database.
+            collection.database.create_collection(collection.name, check_exists=False)
+        except OperationFailure as error:
+            if error.code != NAMESPACE_EXISTS:
+                raise
     there = _plain_keys(events)
     missing = [_model(name, key) for name, key in INDEXES.items() if key not in there]
     if missing:

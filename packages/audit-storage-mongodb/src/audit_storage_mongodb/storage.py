@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pymongo import ASCENDING, DESCENDING
+from pymongo import ASCENDING, DESCENDING, timeout
 
 from audit_core.errors import ConfigurationError, PartialWrite, RetryableError
 from audit_core.event import RecordedEvent, format_timestamp
@@ -19,7 +19,9 @@ from audit_storage_mongodb.documents import READ, Document, chunk_names, documen
 from audit_storage_mongodb.errors import explained
 from audit_storage_mongodb.queries import condition, sort_key
 
-MAX_RETENTION_DAYS = (2**31 - 1) // indexes.SECONDS_A_DAY - 1  # expireAfterSeconds is an int of 32 bits; chunks stay a day longer
+MAX_RETENTION_DAYS = (
+    2**31 - 1
+) // indexes.SECONDS_A_DAY - 1  # expireAfterSeconds is an int of 32 bits; chunks stay a day longer
 PRUNE_BATCH = 5000  # events
 
 
@@ -31,7 +33,7 @@ class MongoStorage:
     - ``database``: the one that the uri names, else ``audit``.
     - ``collection``: of the events. Texts too long for a document are in a second one, ``<collection>_chunks``.
     - ``retention_days``: the server itself removes older events, by TTL indexes; ``None`` keeps all.
-    - ``timeout_seconds``: how long one call may take, retries included.
+    - ``timeout_seconds``: how long one call may take, retries included; :meth:`setup` and :meth:`prune` take longer.
 
     Nothing is connected before the first call. :meth:`setup` creates the collections and their indexes.
     """
@@ -58,8 +60,11 @@ class MongoStorage:
         self._found = False
 
     def setup(self) -> None:
-        """Create the collections and indexes that are missing. Safe to run at any time; no event is touched."""
-        with explained():
+        """Create the collections and indexes that are missing. Safe to run at any time; no event is touched.
+
+        It takes as long as MongoDB needs to build the indexes of the events that are there.
+        """
+        with explained(), timeout(None):
             indexes.create(self._events, self._chunks, self._retention_days)
 
     def check(self) -> list[str]:
@@ -133,11 +138,11 @@ class MongoStorage:
     def prune(self, before: datetime, *, dry_run: bool = False) -> int:
         """Remove the events that occurred before this moment, oldest first; return how many.
 
-        Stopped on the way, it has removed some and goes on when it is called again.
+        It takes as long as it needs. Stopped on the way, it has removed some and goes on when it is called again.
         """
         moment = format_timestamp(before)
         old = {"time_order": {"$lt": moment}}
-        with explained():
+        with explained(), timeout(None):
             if dry_run:
                 return self._events.count_documents(old)
             removed = 0
