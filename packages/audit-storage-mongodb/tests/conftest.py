@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+
 from audit_storage_mongodb.storage import MongoStorage
 
 VARIABLE = "AUDIT_TEST_MONGODB"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from audit_storage_mongodb.bulk import insert
-from audit_storage_mongodb.errors import explain
 from bson.errors import InvalidDocument
 from pymongo import errors
 
 from audit_core.errors import ConfigurationError, PartialWrite, PermanentError, RetryableError
 from audit_core.testing import make_event, make_events
+from audit_storage_mongodb.bulk import insert
+from audit_storage_mongodb.errors import explain
 
 
 def failure(code, errmsg="said so", **reply):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from audit_storage_mongodb.health import clock_problems, permission_problems, tls_problems
 from pymongo.uri_parser import parse_uri
+
+from audit_storage_mongodb.health import clock_problems, permission_problems, tls_problems
 
 
 @pytest.mark.parametrize(("ahead", "problems"), [(0, 0), (3, 0), (-3, 0), (60, 1), (3600, 1), (-3600, 1)])

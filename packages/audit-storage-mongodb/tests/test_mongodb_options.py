@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from audit_storage_mongodb.storage import MAX_RETENTION_DAYS
 
 from audit_core import backends
 from audit_core.errors import ConfigurationError
+from audit_storage_mongodb.storage import MAX_RETENTION_DAYS
 
 
 def test_the_plugin_is_found_by_its_name():

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from audit_storage_mongodb.documents import document_of
-from audit_storage_mongodb.indexes import INDEXES
-from audit_storage_mongodb.queries import condition, sort_key
 
 from audit_core.event import Context, Target
 from audit_core.query import EventQuery, InvalidQuery, encode_cursor
 from audit_core.testing import make_event
+from audit_storage_mongodb.documents import document_of
+from audit_storage_mongodb.indexes import INDEXES
+from audit_storage_mongodb.queries import condition, sort_key
 
 SINCE = datetime(2026, 3, 3, 12, tzinfo=UTC)
 POLICY = {"target_types": ["policies.Policy"], "target_id": "1"}

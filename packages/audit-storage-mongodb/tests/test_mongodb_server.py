@@ -6,15 +6,15 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from audit_storage_mongodb import health
-from audit_storage_mongodb.documents import LAYOUT, MAX_TEXT_BYTES
-from audit_storage_mongodb.indexes import INDEXES
 from pymongo import ASCENDING, DESCENDING
 
 from audit_core.errors import ConfigurationError, RetryableError
 from audit_core.event import RecordedEvent
 from audit_core.query import EventQuery
 from audit_core.testing import make_event, make_events
+from audit_storage_mongodb import health
+from audit_storage_mongodb.documents import LAYOUT, MAX_TEXT_BYTES
+from audit_storage_mongodb.indexes import INDEXES
 
 pytestmark = pytest.mark.integration
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from audit_storage_mongodb.words import words_of
 
 from audit_core.diff import FOREIGN_KEY, MANY_TO_MANY, Change
 from audit_core.event import Actor, Context, Target
 from audit_core.testing import make_event
+from audit_storage_mongodb.words import words_of
 
 EVENTS = {
     "plain": make_event(summary="Alice approved policy P-1."),

@@ -2,7 +2,8 @@
 
 Each index begins with what is asked for and ends in the order of the answer, so that a page is read from it without
 sorting and from where the one before ended. ``words``, ``fields`` and ``request_id`` have no order behind them: of a
-rare one all documents are few, and a common one is soon found in the order of time. MongoDB tries both and goes on with the better.
+rare one all documents are few, and a common one is soon found in the order of time. MongoDB tries both and goes on
+with the better.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def _retention_problems(collection: Collection[Document], days: int | None) -> l
         if seconds is None:
             return []
         return [
-            f"A TTL index removes what is in {name} after {seconds:,} s, but retention_days is not set. Set it, or drop the index."
+            f"A TTL index removes what is in {name} after {seconds:,} s, but retention_days is not set: set it or drop that."
         ]
     if seconds == days * SECONDS_A_DAY:
         return []
