@@ -52,7 +52,7 @@ def storage(make_storage: Callable[..., MongoStorage]) -> MongoStorage:
 @pytest.fixture
 def is_mongodb(storage: MongoStorage) -> bool:
     """Whether the server is MongoDB itself, not one that speaks its protocol."""
-    return "ferretdb" not in storage._client.server_info()
+    return "ferretdbVersion" not in storage._client.server_info()
 
 
 @pytest.fixture

@@ -226,6 +226,16 @@ class TestCheck:
         [problem] = storage.check()
         assert "3,600 s apart" in problem or "3,599 s apart" in problem
 
+    def test_wrong_credentials_are_told_from_an_outage(self, make_storage, storage, uri):
+        wrong = make_storage(
+            uri=uri.replace("://", "://mallory:s3cr3t@"), collection=storage._events.name, setup=False
+        )
+        with pytest.raises(ConfigurationError, match="refused the credentials.*authSource") as caught:
+            wrong.write([make_event(seq=1)])
+        [problem] = wrong.check()
+        assert "refused the credentials" in problem
+        assert "s3cr3t" not in f"{caught.value}{problem}"
+
     def test_it_changes_nothing(self, make_storage):
         storage = make_storage(setup=False)
         storage.check()

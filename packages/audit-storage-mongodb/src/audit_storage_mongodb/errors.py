@@ -23,8 +23,8 @@ NOT_IMPLEMENTED = 238  # what FerretDB answers for what it lacks
 # DottedFieldName, DocTooLargeForCapped, DocumentValidationFailure, CannotBuildIndexKeys, BSONObjectTooLarge, KeyTooLong
 REFUSED = frozenset({2, 14, 16, 22, 52, 53, 57, 116, 121, 201, 10334, 17280})
 
-# UserNotFound, AuthenticationFailed, AuthenticationRestrictionUnmet; AtlasError is Atlas's own for all of them
-_CREDENTIALS = frozenset({11, 18, 214, 8000})
+# UserNotFound, AuthenticationFailed, AuthenticationRestrictionUnmet, MechanismUnavailable; AtlasError is Atlas's own
+_CREDENTIALS = frozenset({11, 18, 214, 334, 8000})
 _UNAUTHORIZED = 13
 _WRITE_CONCERN = frozenset({79, 100})  # UnknownReplWriteConcern, UnsatisfiableWriteConcern
 _NO_ROOM = {

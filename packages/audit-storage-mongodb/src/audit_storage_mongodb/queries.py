@@ -14,7 +14,6 @@ from audit_storage_mongodb.words import WORD
 Condition: TypeAlias = dict[str, Any]
 
 MAX_WORDS = 250  # of one search
-_AFTER_EVERY_WORD = "\U0010ffff"  # no word holds it: it is no character
 _ORDER = r"(?:[0-9]{16}|~)\.[0-9a-f]{32}"
 _POSITIONS = {
     "order": re.compile(_ORDER),
@@ -65,9 +64,12 @@ def _words(text: str) -> list[Condition]:
     """All words occur; the last may be the beginning of one, so that typing finds."""
     if not text.strip():
         return []
-    *whole, last = WORD.findall(text.lower())[:MAX_WORDS] or [_AFTER_EVERY_WORD]  # no word: nothing is found
-    begins = {"$gte": last, "$lt": last + _AFTER_EVERY_WORD}
-    return [*({"words": word} for word in whole), {"words": {"$elemMatch": begins}}]
+    words = WORD.findall(text.lower())[:MAX_WORDS]
+    if not words:
+        return [{"words": {"$in": []}}]  # nothing is found by what is no word
+    *whole, last = words
+    # A word has no character that means something in a pattern. MongoDB reads the index where the words begin so.
+    return [*({"words": word} for word in whole), {"words": {"$regex": f"^{last}"}}]
 
 
 def _position(query: EventQuery) -> list[Condition]:

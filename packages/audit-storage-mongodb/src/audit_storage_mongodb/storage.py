@@ -23,6 +23,7 @@ MAX_RETENTION_DAYS = (
     2**31 - 1
 ) // indexes.SECONDS_A_DAY - 1  # expireAfterSeconds is an int of 32 bits; chunks stay a day longer
 PRUNE_BATCH = 5000  # events
+NO_LIMIT = 0  # of pymongo.timeout(), in seconds; None would mean the limit of the client
 
 
 class MongoStorage:
@@ -64,7 +65,7 @@ class MongoStorage:
 
         It takes as long as MongoDB needs to build the indexes of the events that are there.
         """
-        with explained(), timeout(None):
+        with explained(), timeout(NO_LIMIT):
             indexes.create(self._events, self._chunks, self._retention_days)
 
     def check(self) -> list[str]:
@@ -142,7 +143,7 @@ class MongoStorage:
         """
         moment = format_timestamp(before)
         old = {"time_order": {"$lt": moment}}
-        with explained(), timeout(None):
+        with explained(), timeout(NO_LIMIT):
             if dry_run:
                 return self._events.count_documents(old)
             removed = 0
