@@ -25,7 +25,7 @@ def failure(code, errmsg="said so", **reply):
         (failure(100, "Not enough data-bearing nodes"), ConfigurationError, "Set w in the uri"),
         (failure(14031, "available disk space"), RetryableError, "disk is full. Free or add space"),
         (failure(371, "User writes blocked"), RetryableError, "Unblock them"),
-        (failure(462, "overloaded"), RetryableError, "could not do it now: overloaded (code 462)."),
+        (failure(449, "overloaded"), RetryableError, "could not do it now: overloaded (code 449)."),
         (failure(None), RetryableError, "could not do it now"),
         (errors.NotPrimaryError("not primary"), RetryableError, "did not answer: not primary"),
         (errors.NetworkTimeout("timed out"), RetryableError, "did not answer: timed out"),
@@ -46,8 +46,8 @@ def test_each_error_says_who_should_act(error, kind, words):
 
 
 def test_an_overloaded_server_says_when_to_come_again():
-    assert explain(failure(462, baseBackoffMS=1500)).retry_after_seconds == 1.5
-    assert explain(failure(462)).retry_after_seconds is None
+    assert explain(failure(449, baseBackoffMS=1500)).retry_after_seconds == 1.5
+    assert explain(failure(449)).retry_after_seconds is None
 
 
 class Refusing:

@@ -183,7 +183,7 @@ class TestOrder:
 class TestText:
     def test_the_last_word_may_be_begun(self, storage):
         storage.write(
-            [make_event("approved", summary="Alice approved the Straße.", seq=1), make_event(seq=2)]
+            [make_event("approved", summary="Alice approved the Straße.", seq=1), make_event(diff={}, seq=2)]
         )
         assert len(ids(storage, text="straß")) == 1
         assert len(ids(storage, text="ALICE appro")) == 1

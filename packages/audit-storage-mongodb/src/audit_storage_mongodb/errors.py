@@ -19,9 +19,8 @@ DUPLICATE_KEY = 11000
 NAMESPACE_EXISTS = 48
 NOT_IMPLEMENTED = 238  # what FerretDB answers for what it lacks
 
-# The event itself: BadValue, TypeMismatch, InvalidLength, InvalidBSON, DollarPrefixedFieldName, InvalidIdField,
-# DottedFieldName, DocTooLargeForCapped, DocumentValidationFailure, CannotBuildIndexKeys, BSONObjectTooLarge, KeyTooLong
-REFUSED = frozenset({2, 14, 16, 22, 52, 53, 57, 116, 121, 201, 10334, 17280})
+# BadValue, InvalidBSON, DocumentValidationFailure, CannotBuildIndexKeys, NonConformantBSON, BSONObjectTooLarge
+REFUSED = frozenset({2, 22, 121, 201, 378, 10334})
 
 # UserNotFound, AuthenticationFailed, AuthenticationRestrictionUnmet, MechanismUnavailable; AtlasError is Atlas's own
 _CREDENTIALS = frozenset({11, 18, 214, 334, 8000})
@@ -61,7 +60,7 @@ def explain(error: Exception) -> AuditError:
 
 def explain_code(code: int | None, reply: Mapping[str, Any]) -> AuditError:
     """The same for an error that the server itself has answered with."""
-    said = f"{reply.get('errmsg', 'no reason given')} (code {code})"
+    said = f"{' '.join(str(reply.get('errmsg', 'no reason given')).split())} (code {code})"
     if code in _CREDENTIALS:
         return ConfigurationError(
             f"MongoDB refused the credentials: {said}. Correct user, password and authSource in the uri."
