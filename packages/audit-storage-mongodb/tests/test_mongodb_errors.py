@@ -57,7 +57,7 @@ class Refusing:
 
     def __init__(self, *write_errors, concerns=()):
         self.write_errors, self.concerns = write_errors, concerns
-        self.written = []
+        self.written, self.texts = [], []
 
     def index_information(self):
         return {"_id_": {}}
@@ -65,6 +65,7 @@ class Refusing:
     def bulk_write(self, requests, *, ordered):
         assert ordered is False
         self.written += [request._doc["_id"] for request in requests]
+        self.texts += [request._doc.get("text") for request in requests]
         found = [{"op": requests[error["index"]]._doc, **error} for error in self.write_errors]
         if found or self.concerns:
             raise errors.BulkWriteError({"writeErrors": found, "writeConcernErrors": list(self.concerns)})
@@ -140,6 +141,11 @@ class TestWrite:
             storage.write([small, large])
         assert caught.value.reasons.keys() == {large.id}
         assert storage._events.written == [small.id]
+
+    def test_of_one_id_the_first_in_the_batch_is_sent(self, storage):
+        first = make_event(seq=1)
+        storage.write([first, make_event(id=first.id, action="forged", seq=1)])
+        assert storage._events.texts == [first.text]
 
     def test_a_text_that_is_no_event_is_refused_alone(self, storage):
         good, bad = make_event(seq=1), make_event(seq=2)

@@ -123,8 +123,8 @@ class TestLargeEvents:
         assert {event.id: event for event in found} == {event.id: event for event in events}
 
     def test_of_two_texts_for_one_id_none_is_mixed(self, storage, in_chunks):
-        first = make_event(reason="a" * 1500, seq=1)
-        second = make_event(reason="b" * 1500, seq=1, id=first.id)
+        first = make_event(reason="a" * 1500, seq=1, occurred_at=NOON)
+        second = make_event(reason="b" * 1500, seq=1, occurred_at=NOON, id=first.id)
         storage.write([first])
         storage.write([second])
         assert storage.get(first.id).text == first.text
