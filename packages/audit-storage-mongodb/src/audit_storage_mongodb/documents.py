@@ -40,7 +40,6 @@ def document_of(recorded: RecordedEvent) -> Document:
     actor, target = event.actor, event.target
     order = f"{'~' if recorded.seq is None else f'{recorded.seq:016d}'}.{recorded.id.hex}"
     attributes = {
-        "seq": recorded.seq,
         "summary": recorded.summary,
         "category": event.category,
         "action": event.action,
@@ -53,22 +52,21 @@ def document_of(recorded: RecordedEvent) -> Document:
         "target_label": target and target.repr,
         "request_id": event.context.request_id,
     }
-    return {
+    document: Document = {
         "_id": recorded.id,
         "layout": LAYOUT,
         "occurred_at": event.occurred_at,
         "time_order": f"{format_timestamp(event.occurred_at)} {order}",
         "order": order,
-        **{name: _plain(value) for name, value in attributes.items() if value is not None},
+        # str(): the member of an enum is no string to BSON.
+        **{name: safe_text(str(value)) for name, value in attributes.items() if value is not None},
         "fields": [safe_text(name) for name in event.diff],
         "words": words_of(recorded),
         "text": recorded.text,
     }
-
-
-def _plain(value: Any) -> Any:
-    # An enum's member is no string to BSON.
-    return safe_text(str(value)) if isinstance(value, str) else value
+    if recorded.seq is not None:
+        document["seq"] = recorded.seq
+    return document
 
 
 def split(document: Document) -> list[Document]:
