@@ -35,11 +35,13 @@ class TestSetup:
         assert made == {"_id_": ("_id",), **INDEXES}
         assert list(storage._chunks.index_information()) == ["_id_"]
 
-    @pytest.mark.parametrize("call", ["write", "search"])
+    @pytest.mark.parametrize("call", ["write", "search", "get"])
     def test_without_setup_nothing_is_made_in_passing(self, make_storage, call):
         storage = make_storage(setup=False)
+        event = make_event(seq=1)
+        argument = {"write": [event], "search": EventQuery(), "get": event.id}[call]
         with pytest.raises(ConfigurationError, match="missing. Run `audit setup`"):
-            storage.write([make_event(seq=1)]) if call == "write" else storage.search(EventQuery())
+            getattr(storage, call)(argument)
         assert storage._events.name not in storage._events.database.list_collection_names()
         assert "is missing. Run `audit setup`." in storage.check()[0]
         storage.setup()

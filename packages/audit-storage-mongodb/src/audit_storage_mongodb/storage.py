@@ -112,6 +112,7 @@ class MongoStorage:
     def get(self, event_id: UUID) -> RecordedEvent:
         """The event of this id. Raises ``KeyError`` when it is not there."""
         with explained():
+            self._require_collection()
             document = self._events.find_one({"_id": event_id}, dict.fromkeys(READ, 1))
             if document is None:
                 raise KeyError(event_id)
