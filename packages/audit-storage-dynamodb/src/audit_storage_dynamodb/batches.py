@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from audit_core.errors import RetryableError
@@ -27,7 +27,7 @@ _DUPLICATE = "DuplicateItem"
 _T = TypeVar("_T")
 
 
-def insert(client: Any, table: str, items: Sequence[Item]) -> dict[str, str]:
+def insert(client: Any, table: str, items: Iterable[Item]) -> dict[str, str]:
     """Add the items whose key is not there yet, and leave alone those that are; return why others were
     refused for good, by their event's id.
 
@@ -60,7 +60,8 @@ def insert(client: Any, table: str, items: Sequence[Item]) -> dict[str, str]:
 
 
 def _insert_statement(table: str, item: Item) -> str:
-    return f"INSERT INTO \"{table}\" VALUE {{{','.join(f"'{name}':?" for name in item)}}}"
+    values = ",".join(f"'{name}':?" for name in item)
+    return f'INSERT INTO "{table}" VALUE {{{values}}}'
 
 
 def delete(client: Any, table: str, keys: Sequence[Item]) -> None:
@@ -119,7 +120,7 @@ def until_served(table: str, batch: Sequence[_T], send: Callable[[Sequence[_T]],
         )
 
 
-def _sized(items: Sequence[Item]) -> Iterator[list[Item]]:
+def _sized(items: Iterable[Item]) -> Iterator[list[Item]]:
     """``items`` in batches, no request larger than DynamoDB takes."""
     batch: list[Item] = []
     size_bytes = 0

@@ -53,7 +53,9 @@ class Search:
         """
         query = self._query
         wanted = query.limit if query.newer else query.limit + 1  # one more says whether there is a next page
-        read_on = bool(query.text.strip() or query.field)  # only the events themselves tell whether they match
+        read_on = bool(
+            query.text.strip() or query.field
+        )  # only the events themselves tell whether they match
         found: list[tuple[str, RecordedEvent]] = []
         waiting: list[tuple[str, str]] = []
         reached = None

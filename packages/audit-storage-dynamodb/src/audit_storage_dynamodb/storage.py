@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import re
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -14,10 +15,11 @@ from audit_core.query import EventQuery, Page
 from audit_storage_dynamodb import batches, health, pruning, reading, table
 from audit_storage_dynamodb.client import Connection
 from audit_storage_dynamodb.errors import explained
-from audit_storage_dynamodb.items import HEAD, Item, items_of, key_of
+from audit_storage_dynamodb.items import Item, items_of, key_of
 from audit_storage_dynamodb.plan import plan_of
 
 SECONDS_A_DAY = 24 * 60 * 60
+_TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 
 
 class DynamoDBStorage:
@@ -43,7 +45,9 @@ class DynamoDBStorage:
         point_in_time_recovery: bool = True,
     ) -> None:
         if not isinstance(table, str) or not 3 <= len(table) <= 255:
-            raise ConfigurationError(f"table is {table!r}; a DynamoDB table has a name of 3 to 255 characters.")
+            raise ConfigurationError(
+                f"table is {table!r}; a DynamoDB table has a name of 3 to 255 characters."
+            )
         if retention_days is not None and (type(retention_days) is not int or retention_days < 1):
             raise ConfigurationError(
                 f"retention_days is {retention_days!r}; it must be a whole number above zero, or left out."
@@ -92,16 +96,9 @@ class DynamoDBStorage:
         :class:`~audit_core.errors.ConfigurationError` for a missing table, index or permission. The order of
         arrival shows nowhere, so later events of a refused one's target are kept.
         """
-        heads: dict[str, Item] = {}
+        refused: dict[str, str] = {}
         with self._calls() as client:
-            for recorded in events:
-                if str(recorded.id) in heads:
-                    continue
-                head, parts = items_of(recorded, retention_seconds=self._retention_seconds)
-                if parts and not batches.get(client, self.table, [key_of(recorded.id)], ["event_id"]):
-                    batches.insert(client, self.table, parts)
-                heads[str(recorded.id)] = head
-            refused = batches.insert(client, self.table, list(heads.values()))
+            refused |= batches.insert(client, self.table, self._heads(client, events, refused))
             if refused and (wrong := self._problems()):
                 raise ConfigurationError(wrong[0])
         if refused:
@@ -132,6 +129,18 @@ class DynamoDBStorage:
         """
         with self._calls() as client:
             return pruning.prune(client, self.table, before, dry_run=dry_run)
+
+    def _heads(self, client: Any, events: Sequence[RecordedEvent], refused: dict[str, str]) -> Iterator[Item]:
+        """The item of each event, after its parts have been written; an id that comes twice counts once."""
+        first: dict[UUID, RecordedEvent] = {}
+        for recorded in events:
+            first.setdefault(recorded.id, recorded)
+        for recorded in first.values():
+            head, parts = items_of(recorded, retention_seconds=self._retention_seconds)
+            if parts and not batches.get(client, self.table, [key_of(recorded.id)], ["event_id"]):
+                refused |= batches.insert(client, self.table, parts)
+            if str(recorded.id) not in refused:
+                yield head
 
     @contextmanager
     def _calls(self) -> Generator[Any]:
