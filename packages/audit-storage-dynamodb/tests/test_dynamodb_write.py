@@ -145,7 +145,7 @@ def test_a_forged_large_event_changes_no_part(storage, faults):
 def test_a_lost_part_is_an_error_and_no_shorter_event(storage, faults):
     event = make_event(diff=LARGE, seq=1)
     storage.write([event])
-    [*_, part] = sorted((item["item"]["S"] for item in all_items(faults, storage)))
+    [*_, part] = sorted(item["item"]["S"] for item in all_items(faults, storage))
     key = {"event_id": {"S": str(event.id)}, "item": {"S": part}}
     faults.client(storage).delete_item(TableName=storage.table, Key=key)
     with pytest.raises(PermanentError, match="is damaged: 2 of its 3 parts"):
