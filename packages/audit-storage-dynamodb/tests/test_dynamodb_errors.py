@@ -6,13 +6,16 @@ from subprocess import run
 
 import pytest
 from botocore import exceptions as boto
+from botocore.config import Config
 
 from audit_core.backends import build, check
 from audit_core.errors import ConfigurationError, PermanentError, RetryableError
 from audit_core.plugins.manager import get_plugin_manager
 from audit_core.query import EventQuery
 from audit_core.testing import make_event
+from audit_storage_dynamodb import client
 from audit_storage_dynamodb.storage import DynamoDBStorage
+from audit_storage_dynamodb.table import definition
 
 NOWHERE = "http://127.0.0.1:1"  # nothing listens there
 
@@ -140,10 +143,7 @@ def test_an_invalid_request_is_the_fault_of_the_table_or_of_the_event(storage, f
 
 
 def good_table():
-    from audit_storage_dynamodb.table import definition
-
-    table = definition("audit")
-    return {**table, "TableStatus": "ACTIVE"}
+    return {**definition("audit"), "TableStatus": "ACTIVE"}
 
 
 # the client
@@ -167,7 +167,8 @@ def test_each_failure_of_the_client_says_who_should_act(storage, faults, error, 
 
 
 def test_nobody_listens(storage, monkeypatch):
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    once = client.CONFIG.merge(Config(retries={"total_max_attempts": 1}))
+    monkeypatch.setattr(client, "CONFIG", once)
     with pytest.raises(RetryableError, match="could not be reached"):
         storage.write([make_event(seq=1)])
     assert "could not be reached" in check(storage)[0]
@@ -182,7 +183,7 @@ def test_without_credentials(storage, monkeypatch):
 
 
 def test_without_a_region(make_storage, monkeypatch):
-    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
     storage = make_storage("audit")
     with pytest.raises(ConfigurationError, match="No AWS region is set"):
         storage.write([make_event(seq=1)])
@@ -208,10 +209,9 @@ def test_nothing_is_sent_for_nothing(storage, faults):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
 def test_a_child_of_a_fork_has_a_client_of_its_own(storage, faults, monkeypatch):
-    client = faults.client(storage)
-    assert faults.client(storage) is client
-    monkeypatch.setattr("audit_storage_dynamodb.client.os.getpid", lambda: -1)
-    other = faults.client(storage)
-    assert other is not client
-    other.close()
-    client.close()
+    parents = faults.client(storage)
+    assert faults.client(storage) is parents
+    with monkeypatch.context() as patch:
+        patch.setattr(client.os, "getpid", lambda: -1)
+        assert faults.client(storage) is not parents
+    parents.close()

@@ -130,20 +130,13 @@ def test_a_rare_word_is_found_in_pages_that_end_early(storage, faults, monkeypat
     monkeypatch.setattr("audit_storage_dynamodb.reading.MAX_REQUESTS", 7)
     events = series(300)
     needles = [
-        make_event(occurred_at=NOON + timedelta(seconds=n + 0.5), seq=1000 + n, reason="needle")
-        for n in (20, 180, 290)
+        make_event(occurred_at=NOON + timedelta(seconds=n), seq=1000 + n, reason="needle") for n in (20, 400)
     ]
     storage.write([*events, *needles])
-    found, cursor, pages = [], None, 0
+    page = storage.search(EventQuery(text="needle", limit=5))
+    assert ids(page.events) == [needles[1].id]
     with pytest.raises(InvalidQuery) as caught:
-        while True:
-            page = storage.search(EventQuery(text="needle", limit=5, cursor=cursor))
-            found += ids(page.events)
-            pages += 1
-            if (cursor := page.next) is None:
-                break
-    assert found == ids(reversed(needles))[: len(found)]
-    assert pages > 1 or found
+        storage.search(EventQuery(text="needle", limit=5, cursor=page.next))
     assert caught.value.filter == "text"
     assert "7 requests to DynamoDB back to 2026-03-03T" in str(caught.value)
 
@@ -151,12 +144,12 @@ def test_a_rare_word_is_found_in_pages_that_end_early(storage, faults, monkeypat
 def test_a_filter_that_matches_little_ends_early_too(storage, monkeypatch):
     monkeypatch.setattr("audit_storage_dynamodb.reading.MAX_REQUESTS", 6)
     monkeypatch.setattr("audit_storage_dynamodb.reading.GROWTH", 1)
-    events = series(120)
-    events[100] = make_event("delete", occurred_at=NOON + timedelta(seconds=100), seq=101)
+    events = series(200)
+    events[199] = make_event("delete", occurred_at=NOON + timedelta(seconds=199), seq=200)
     events[2] = make_event("delete", occurred_at=NOON + timedelta(seconds=2), seq=3)
     storage.write(events)
     page = storage.search(EventQuery(actions=["delete"], limit=10))
-    assert ids(page.events) == [events[100].id]
+    assert ids(page.events) == [events[199].id]
     assert page.next is not None
     monkeypatch.setattr("audit_storage_dynamodb.reading.MAX_REQUESTS", 100)
     rest = storage.search(EventQuery(actions=["delete"], limit=10, cursor=page.next))
@@ -177,10 +170,14 @@ def test_newer_goes_on_where_it_ended_early(storage, monkeypatch):
     ]
     storage.write(new)
     found = []
-    for _ in range(30):
-        page = storage.search(EventQuery(text="bob", cursor=newest, newer=True, limit=4))
+    calls = 0
+    while (
+        page := storage.search(EventQuery(text="bob", cursor=newest, newer=True, limit=4))
+    ).newest != newest:
         found += ids(page.events)
         newest = page.newest
+        calls += 1
+    assert calls > 5
     assert found == [new[70].id]
 
 

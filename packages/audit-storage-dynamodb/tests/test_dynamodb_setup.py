@@ -1,5 +1,6 @@
 """setup() makes what is missing; check() says what is."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from uuid import uuid4
@@ -182,7 +183,7 @@ def test_a_role_that_only_adds_is_enough_to_write(storage, faults):
     assert not forbidden & set(calls)
 
 
-@pytest.mark.parametrize(("hours", "words"), [(-1, "3600 s ahead of"), (1, "3600 s behind")])
+@pytest.mark.parametrize(("hours", "words"), [(-1, "ahead of"), (1, "behind")])
 def test_a_clock_that_is_an_hour_off_is_named(storage, faults, hours, words):
     def date(parsed):
         moment = datetime.now(UTC) + timedelta(hours=hours)
@@ -190,7 +191,7 @@ def test_a_clock_that_is_an_hour_off_is_named(storage, faults, hours, words):
 
     with faults.change_response(storage, "DescribeTable", date):
         [problem] = storage.check()
-    assert words in problem or words.replace("3600", "3599") in problem
+    assert re.search(rf"is (3599|3600|3601) s {words}", problem)
     assert "Synchronize it" in problem
 
 

@@ -160,9 +160,9 @@ def test_a_lost_part_of_what_has_ended_means_that_it_is_being_removed(
     short.write([event])
     items = all_items(faults, storage)
     assert {item["expires_at"]["N"] for item in items} == {"1767312000"}  # 2 January
-    key = {name: items[-1][name] for name in ("event_id", "item")}
     [part] = [item for item in items if item["item"]["S"].endswith("#00001")]
-    faults.client(storage).delete_item(TableName=storage.table, Key={name: part[name] for name in key})
+    key = {name: part[name] for name in ("event_id", "item")}
+    faults.client(storage).delete_item(TableName=storage.table, Key=key)
     with pytest.raises(KeyError):
         short.get(event.id)
     assert short.search(EventQuery()).events == []
@@ -202,12 +202,9 @@ def test_empty_values_are_kept(storage):
 # what DynamoDB hands back
 
 
-def statement_errors(faults, code, *, times, of=lambda number: True):
+def statement_errors(code, *, times, of=lambda number: True):
     """The server serves nothing of a batch but says so of some statements, ``times`` times."""
     left = [times]
-
-    def answer():
-        return None
 
     def change(parsed):
         if left[0] > 0:
@@ -232,7 +229,7 @@ def test_statements_that_are_handed_back_come_again(storage, faults, code):
         faults.change_response(
             storage,
             "BatchExecuteStatement",
-            statement_errors(faults, code, times=1, of=lambda number: number % 2),
+            statement_errors(code, times=1, of=lambda number: number % 2),
         ),
     ):
         storage.write(events)
@@ -244,7 +241,7 @@ def test_statements_that_are_handed_back_for_ever_are_left_to_the_relay(storage,
     with (
         faults.count(storage) as calls,
         faults.change_response(
-            storage, "BatchExecuteStatement", statement_errors(faults, "ThrottlingError", times=99)
+            storage, "BatchExecuteStatement", statement_errors("ThrottlingError", times=99)
         ),
         pytest.raises(RetryableError, match="handed 3 item"),
     ):
@@ -294,7 +291,7 @@ def test_a_table_of_another_shape_refuses_no_event(storage, faults):
     with (
         faults.answer(storage, "DescribeTable", lambda: wrong),
         faults.change_response(
-            storage, "BatchExecuteStatement", statement_errors(faults, "ValidationError", times=1)
+            storage, "BatchExecuteStatement", statement_errors("ValidationError", times=1)
         ),
         pytest.raises(ConfigurationError, match="has no index"),
     ):

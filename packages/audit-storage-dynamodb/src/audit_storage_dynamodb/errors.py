@@ -83,7 +83,7 @@ def of_code(table: str, code: str, message: str) -> AuditError:
         )
     if code.startswith("AccessDenied"):
         return ConfigurationError(
-            f"The credentials lack a permission on the table {table!r}: {message} Add it to the policy; the "
+            f"The credentials lack a permission on the table {table!r}: {message.rstrip('.')}. Add it to the policy; the "
             f"documentation of this storage has one to copy."
         )
     if code == "InvalidSignatureException" and ("expired" in message or "not yet current" in message):
@@ -102,7 +102,7 @@ def _of_client(table: str, error: BotoCoreError) -> AuditError:
     if isinstance(error, _NO_CREDENTIALS):
         return ConfigurationError(f"boto3 finds no usable credentials: {error}. {_CHAIN}")
     if isinstance(error, boto.NoRegionError):
-        return ConfigurationError("No AWS region is set: give the option `region`, or set AWS_REGION.")
+        return ConfigurationError("No AWS region is set: give the option `region`, or set AWS_DEFAULT_REGION.")
     if isinstance(error, boto.SSLError):
         return ConfigurationError(
             f"The TLS connection to DynamoDB could not be trusted: {error}. Correct `endpoint_url` or the CA "

@@ -17,6 +17,7 @@ from audit_storage_dynamodb.keys import INDEX_KEYS
 from audit_storage_dynamodb.plan import Plan
 
 MAX_REQUESTS = 100  # for one page: a second or two
+MAX_ENTRIES = 5000  # of one request; a response ends at 1 MB anyway
 GROWTH = 4  # each further request of a shard reads so many times more: a filter that matches little is slow
 
 # What makes a search read much, the worst first.
@@ -113,7 +114,7 @@ class Search:
                 return
             yield start[self._sort_key]["S"], None
             request["ExclusiveStartKey"] = start
-            size *= GROWTH
+            size = min(size * GROWTH, MAX_ENTRIES)
 
     def _matching(self, entries: Sequence[tuple[str, str]]) -> list[tuple[str, RecordedEvent]]:
         if not entries:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -103,10 +104,10 @@ def create(client: Any, table: str, *, point_in_time_recovery: bool) -> None:
     :data:`BUILD_SECONDS`.
     """
     try:
-        client.create_table(**definition(table))
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ResourceInUseException":
-            raise
+        client.describe_table(TableName=table)
+    except client.exceptions.ResourceNotFoundException:
+        with suppress(client.exceptions.ResourceInUseException):  # somebody else makes it at this moment
+            client.create_table(**definition(table))
     description = _built(client, table)
     if not _same_keys(table, description, TABLE_KEY):
         raise ConfigurationError(problems(table, description)[0])
