@@ -102,7 +102,9 @@ def _of_client(table: str, error: BotoCoreError) -> AuditError:
     if isinstance(error, _NO_CREDENTIALS):
         return ConfigurationError(f"boto3 finds no usable credentials: {error}. {_CHAIN}")
     if isinstance(error, boto.NoRegionError):
-        return ConfigurationError("No AWS region is set: give the option `region`, or set AWS_DEFAULT_REGION.")
+        return ConfigurationError(
+            "No AWS region is set: give the option `region`, or set AWS_DEFAULT_REGION."
+        )
     if isinstance(error, boto.SSLError):
         return ConfigurationError(
             f"The TLS connection to DynamoDB could not be trusted: {error}. Correct `endpoint_url` or the CA "
