@@ -44,9 +44,9 @@ class DynamoDBStorage:
         retention_days: int | None = None,
         point_in_time_recovery: bool = True,
     ) -> None:
-        if not isinstance(table, str) or not 3 <= len(table) <= 255:
+        if not isinstance(table, str) or not _TABLE_NAME.fullmatch(table):
             raise ConfigurationError(
-                f"table is {table!r}; a DynamoDB table has a name of 3 to 255 characters."
+                f"table is {table!r}; the name of a DynamoDB table has 3 to 255 letters, digits, _, . or -."
             )
         if retention_days is not None and (type(retention_days) is not int or retention_days < 1):
             raise ConfigurationError(
