@@ -8,7 +8,18 @@ import pytest
 from audit_core.ids import uuid7
 from audit_core.testing import make_event
 from audit_storage_dynamodb.items import items_of
-from audit_storage_dynamodb.keys import FIRST, LAST, SHARDS, fitting, is_place, moment_of, number_of, shard_of
+from audit_storage_dynamodb.keys import (
+    FIRST,
+    LAST,
+    SHARDS,
+    fitting,
+    is_place,
+    just_after,
+    just_before,
+    moment_of,
+    number_of,
+    shard_of,
+)
 
 
 @pytest.mark.parametrize("make", [uuid4, uuid7])
@@ -27,6 +38,15 @@ def test_places_sort_as_a_history_does():
     numbered = [number_of(make_event(seq=seq)) for seq in (1, 9, 10, 2**63 - 1)]
     waiting = number_of(make_event())
     assert [FIRST, *numbered, waiting, LAST] == sorted([*numbered, waiting, FIRST, LAST])
+
+
+@pytest.mark.parametrize("last", ["0", "1", "9", "a", "f"])
+def test_a_page_begins_right_after_the_last_one(last):
+    start = "0000000000000000007#0195f3c2-7c1e-7b55-9d0c-3f6f3c1d8a1"
+    places = sorted([*(start + digit for digit in "0123456789abcdef"), start[:-1] + "00", start[:-1] + "20"])
+    place = start + last
+    assert [p for p in places if p <= just_before(place)] == [p for p in places if p < place]
+    assert [p for p in places if p >= just_after(place)] == [p for p in places if p > place]
 
 
 def test_places_are_told_from_other_texts():

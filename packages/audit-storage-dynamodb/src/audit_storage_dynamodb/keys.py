@@ -73,6 +73,16 @@ def is_place(text: str, *, in_history: bool) -> bool:
     return bool((_NUMBERED if in_history else _TIMED).fullmatch(text))
 
 
+def just_before(place: str) -> str:
+    """An upper bound that takes in every place before this one, and not this one: all end with an id."""
+    return f"{place[:-1]}{chr(ord(place[-1]) - 1)}~"
+
+
+def just_after(place: str) -> str:
+    """A lower bound that takes in every place after this one, and not this one."""
+    return f"{place}!"
+
+
 def index_keys(recorded: RecordedEvent) -> dict[str, str]:
     """The key attributes of an event for every index that lists it."""
     event, shard = recorded.event, shard_of(recorded.id)

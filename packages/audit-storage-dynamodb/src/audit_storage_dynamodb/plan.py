@@ -20,6 +20,8 @@ from audit_storage_dynamodb.keys import (
     all_shards,
     fitting,
     is_place,
+    just_after,
+    just_before,
     target_key,
 )
 
@@ -29,17 +31,16 @@ MAX_OPERANDS = 50  # of one IN; DynamoDB takes 100, and 300 operators in one exp
 
 @dataclass(slots=True)
 class Plan:
-    """What to read: ``partitions`` of ``index``, from ``low`` to ``high``, both inclusive.
+    """What to read: ``partitions`` of ``index``, from ``low`` to ``high``.
 
-    ``after`` is the place of the cursor, which is not part of the answer. ``conditions`` are filters that
-    DynamoDB applies as it reads; they never leave out an event that matches, but they may let others through.
+    ``conditions`` are filters that DynamoDB applies as it reads; they never leave out an event that matches,
+    but they may let others through.
     """
 
     index: str
     partitions: Sequence[str]
     low: str
     high: str
-    after: str | None = None
     conditions: list[str] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
@@ -98,11 +99,13 @@ def plan_of(query: EventQuery) -> Plan | None:
     index, partitions = _partitions(query)
     low, high = (FIRST, LAST) if query.is_history else (since or FIRST, until or LAST)
     if after is not None:
-        low, high = (max(low, after), high) if query.newer else (low, min(high, after))
+        low, high = (
+            (max(low, just_after(after)), high) if query.newer else (low, min(high, just_before(after)))
+        )
     if low > high:
         return None
 
-    plan = Plan(index, partitions, low, high, after)
+    plan = Plan(index, partitions, low, high)
     plan.narrow("category", query.categories)
     plan.narrow("action", query.actions)
     plan.narrow("outcome", [query.outcome] if query.outcome is not None else [])

@@ -18,9 +18,9 @@ def prune(client: Any, table: str, before: datetime, *, dry_run: bool) -> int:
         pages = client.get_paginator("query").paginate(
             TableName=table,
             IndexName=BY_TIME,
-            KeyConditionExpression="shard = :shard AND #at < :before",
+            KeyConditionExpression="#shard = :shard AND #at < :before",
             ProjectionExpression="event_id,parts",
-            ExpressionAttributeNames={"#at": "at"},
+            ExpressionAttributeNames={"#shard": "shard", "#at": "at"},
             ExpressionAttributeValues={
                 ":shard": {"S": str(shard)},
                 ":before": {"S": format_timestamp(before)},

@@ -99,8 +99,7 @@ class Search:
         # Twice a shard's fair part is enough for most pages.
         size = wanted if shards == 1 else -(-2 * wanted // shards)
         streams = [self._partition(partition, size) for partition in self._plan.partitions]
-        merged = heapq.merge(*streams, key=itemgetter(0), reverse=not self._query.newer)
-        return (entry for entry in merged if entry[0] != self._plan.after)
+        return heapq.merge(*streams, key=itemgetter(0), reverse=not self._query.newer)
 
     def _partition(self, partition: str, size: int) -> Iterator[tuple[str, str | None]]:
         request = self._plan.request(partition) | {"ScanIndexForward": self._query.newer}

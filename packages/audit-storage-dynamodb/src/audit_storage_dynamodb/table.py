@@ -23,7 +23,7 @@ FILTER_ATTRIBUTES = [
 """What an index holds besides the keys, to be filtered there. The text is kept once, in the table: an entry
 of an index stays below 1 KB, which is one write unit."""
 
-PROBE: Item = key_of("audit-storage-dynamodb")
+PROBE: Item = key_of("audit-storage-dynamodb", "check")
 """An item in no index, which ``check()`` writes again to learn whether it may."""
 
 BUILD_SECONDS = 600  # that setup() waits for a table or an index
