@@ -2,7 +2,8 @@
 
 Writes N events through ``storage.write`` in batches of 500, and the same items by BatchWriteItem, in rounds
 that take turns; then reads the first page and a late one of an object's, a tenant's and everybody's history,
-and asks the client for the same page. AUDIT_TEST_DYNAMODB names the server.
+and asks the client for the same page. A second number fills the table up to so many events before it is read
+(by transactions, which DynamoDB Local is quick at). AUDIT_TEST_DYNAMODB names the server.
 """
 
 from __future__ import annotations
@@ -57,6 +58,16 @@ def write_bare(client: Any, table: str, events: list[RecordedEvent]) -> None:
             requests = response["UnprocessedItems"].get(table, [])
 
 
+def fill(client: Any, table: str, first: int, end: int) -> None:
+    """Add the events from ``first`` up to ``end``."""
+    for start in range(first, end, 100):
+        puts = [
+            {"Put": {"TableName": table, "Item": items_of(event)[0]}}
+            for event in events_of(start, min(100, end - start))
+        ]
+        client.transact_write_items(TransactItems=puts)
+
+
 def page_bare(client: Any, table: str, query: EventQuery) -> None:
     """The requests that a page cannot do without, and nothing else."""
     plan = plan_of(query)
@@ -82,7 +93,7 @@ def seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def main(count: int) -> None:
+def main(count: int, total: int) -> None:
     """Print the rates, their ratio, the memory and the pages."""
     storages = [
         DynamoDBStorage(
@@ -116,7 +127,8 @@ def main(count: int) -> None:
             f"ratio {rates['ours'] / rates['bare']:.2f}, median of the rounds {statistics.median(ratios):.2f}"
         )
         print(f"peak memory: {early / 1024:.0f} MB after two batches, {late / 1024:.0f} MB at the end")
-        read(ours, min(1000, count // 2 // PAGE))
+        fill(client, ours.table, count, total)
+        read(ours, min(1000, max(count, total) // 2 // PAGE))
     finally:
         for storage in storages:
             storage._connection.client().delete_table(TableName=storage.table)
@@ -150,4 +162,5 @@ def read(storage: DynamoDBStorage, last_page: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5000)
+    numbers = [int(argument) for argument in sys.argv[1:]]
+    main(*[*numbers, *[5000, 0][len(numbers) :]])
