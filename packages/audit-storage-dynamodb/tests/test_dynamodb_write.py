@@ -107,7 +107,7 @@ def test_an_event_above_400_kb_is_kept_whole(storage, summary):
     assert found.events[1].text == event.text
 
 
-@pytest.mark.parametrize("characters", range(357_200, 358_700, 250))
+@pytest.mark.parametrize("characters", [*range(357_200, 358_700, 250), 409_000, 420_000])
 def test_an_event_of_about_the_limit_is_kept_whole(storage, characters):
     event = make_event(diff={}, extra={"long": "x" * characters}, seq=1)
     storage.write([event])
