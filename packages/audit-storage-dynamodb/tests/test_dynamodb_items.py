@@ -1,6 +1,8 @@
 """Keys and items; no server is needed."""
 
+import time
 from collections import Counter
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
@@ -66,6 +68,13 @@ def test_keys_fit():
     assert fitting(long) != fitting(f"{long}x")
     assert fitting("a" * 1000) == "a" * 1000
     assert fitting("a\ud800\x00") == "a\\ud800\\u0000"
+
+
+def test_what_ended_long_ago_is_given_an_end_that_dynamodb_acts_on():
+    old = make_event(occurred_at=datetime(2001, 1, 1, tzinfo=UTC), seq=1)
+    head, _ = items_of(old, retention_seconds=86_400)
+    five_years = 5 * 365 * 86_400
+    assert time.time() - five_years < int(head["expires_at"]["N"]) < time.time()
 
 
 def test_an_item_is_smaller_than_dynamodb_takes():

@@ -80,7 +80,7 @@ def test_what_is_handed_back_is_removed_later(storage, faults):
 
 def test_an_event_ends_so_many_days_after_it_occurred(endpoint, storage, make_storage, faults):
     kept_for_a_week = make_storage(storage.table, endpoint_url=endpoint, retention_days=7)
-    moment = datetime(2026, 3, 3, 12, 0, 0, 999_999, tzinfo=UTC)
+    moment = datetime.now(UTC).replace(microsecond=999_999)
     kept_for_a_week.write([make_event(occurred_at=moment, seq=1)])
     [item] = items(faults, storage)
     assert int(item["expires_at"]["N"]) == int(moment.timestamp()) + 7 * 86_400

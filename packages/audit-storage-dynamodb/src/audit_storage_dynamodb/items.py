@@ -6,6 +6,7 @@ of its own beside it, ``part#DIGEST#00000`` and on, which are written first; the
 what they hold, so no other content can ever take their place.
 
 .. [1] https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+.. [2] https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-before-you-start.html
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ Item: TypeAlias = "dict[str, dict[str, Any]]"
 
 HEAD = "event"
 MAX_PART_BYTES = 350 * 1024  # the keys and filter values of an item take some 15 KB at most
+TTL_REACH_SECONDS = 4 * 365 * 24 * 60 * 60
+"""DynamoDB never removes what ended more than five years ago [2]_: what is brought in later ends later."""
+
 BODY_ATTRIBUTES = ("event_id", "text", "summary", "seq", "parts", "digest", "text_bytes", "expires_at")
 """What is needed to give an event back."""
 
@@ -45,6 +49,7 @@ def items_of(recorded: RecordedEvent, *, retention_seconds: int | None = None) -
     expiry: Item = {}
     if retention_seconds is not None:
         expires_at = int(recorded.event.occurred_at.timestamp()) + retention_seconds
+        expires_at = max(expires_at, int(time.time()) - TTL_REACH_SECONDS)
         expiry = {"expires_at": {"N": str(expires_at)}}
     head |= expiry
 
