@@ -21,7 +21,7 @@ from audit_core.errors import ConfigurationError
 from audit_storage_s3 import manifest as manifests
 from audit_storage_s3.chain import metadata_of
 from audit_storage_s3.errors import DamagedObject
-from audit_storage_s3.layout import Partition, Stored, chain_of, name_of, parsed
+from audit_storage_s3.layout import Stored, chain_of, parsed
 from audit_storage_s3.manifest import Manifest, Run
 from audit_storage_s3.rows import Row
 
@@ -74,7 +74,7 @@ def compact(
         chains = {partition.folder: storage.objects(partition) for partition in partitions}
         manifest, etag = manifests.read(storage.bucket, day)
         runs = _runs(chains, manifest, target_bytes)
-        members = [stored for run in runs for stored in _members(chains[run.folder], run)]
+        members = [stored for run in runs for stored in _members(chains.get(run.folder, []), run)]
         days, objects, into = days + bool(runs), objects + len(members), into + len(runs)
         size_bytes += sum(stored.size_bytes for stored in members)
         if not dry_run:
@@ -129,9 +129,16 @@ def _compact_day(
             runs = manifest.runs if manifest else ()
     for run in runs:
         progress(_merge(storage, run))
-    partitions = [part for part in storage.partitions(since=day, until=day)]
-    entries = manifests.entries_of(storage, partitions)
-    manifests.update(storage.bucket, day, lambda old: replace(old, objects=entries, runs=(), pruned=None))
+    manifests.update(
+        storage.bucket,
+        day,
+        lambda old: replace(
+            old,
+            objects=manifests.entries_of(storage, storage.partitions(since=day, until=day)),
+            runs=(),
+            pruned=None,
+        ),
+    )
 
 
 def _merge(storage: S3Storage, run: Run) -> int:
@@ -142,7 +149,7 @@ def _merge(storage: S3Storage, run: Run) -> int:
     members = _members([stored for stored in found if stored is not None], run)
     key = f"{folder}{run.first}_{run.last}{suffix}"
     old = [stored for stored in members if stored.key != key]
-    if len(old) == len(members):
+    if members and len(old) == len(members):
         _write(storage, key, chain_of(old))
     refused = bucket.delete({"Key": stored.key} for stored in old)
     if refused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -41,6 +42,9 @@ BUSY = frozenset(
 )
 LOCKED = frozenset({"AccessDenied", "InvalidRequest", "ObjectLocked", "WORMProtected"})
 """How the deletion of a locked version is refused: AccessDenied by AWS, InvalidRequest by MinIO."""
+
+_KMS = re.compile(r"\bkms:|\bKMS\b")
+_LOCK = re.compile(r"Object ?Lock")
 
 PERMISSIONS = {
     "HeadBucket": "s3:ListBucket",
@@ -108,7 +112,7 @@ def from_answer(error: ClientError, settings: Settings) -> AuditError:
         return ConfigurationError(
             f"{words}: the credentials are wrong or have expired. Correct those that boto3 finds (environment, profile, role)."
         )
-    if code.startswith("KMS.") or "kms" in _message(error).lower():
+    if code.startswith("KMS.") or _KMS.search(_message(error)):
         return ConfigurationError(
             f"{words}: the KMS key was refused. See that it is enabled, in the bucket's region, and that its policy allows "
             f"kms:GenerateDataKey and kms:Decrypt."
@@ -117,7 +121,7 @@ def from_answer(error: ClientError, settings: Settings) -> AuditError:
         return RetryableError(f"{words}: the store is full. Make room; the events wait.")
     if code in BUSY or status >= 500 or status == 429:
         return RetryableError(f"{words}. It is tried again.", retry_after_seconds=_retry_after(error))
-    if "Object Lock" in _message(error) or "ObjectLock" in code:
+    if _LOCK.search(_message(error)):
         return ConfigurationError(
             f"{words}: the bucket was made without Object Lock. Switch it on (it needs versioning), or take away object_lock."
         )

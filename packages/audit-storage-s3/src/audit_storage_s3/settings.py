@@ -44,6 +44,8 @@ class Settings:
         if not isinstance(self.bucket, str) or not _BUCKET.fullmatch(self.bucket):
             raise _wrong("bucket", self.bucket, "3 to 63 lower-case letters, digits, dots and hyphens")
         object.__setattr__(self, "prefix", _folder(self.prefix))
+        if self.endpoint_url is not None and not str(self.endpoint_url).startswith(("http://", "https://")):
+            raise _wrong("endpoint_url", self.endpoint_url, "an address such as 'https://minio.example.com'")
         _one_of("format", self.format, tuple(COMPRESSIONS))
         if not self.compression:
             object.__setattr__(self, "compression", COMPRESSIONS[self.format][0])

@@ -100,12 +100,16 @@ class S3Storage:
         """
         by_partition: dict[Partition, list[RecordedEvent]] = {}
         refused: dict[UUID, str] = {}
-        for event in {event.id: event for event in reversed(events)}.values():
+        seen: set[UUID] = set()
+        for event in events:
+            if event.id in seen:
+                continue
+            seen.add(event.id)
             try:
                 by_partition.setdefault(partition_of(event), []).append(event)
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 refused[event.id] = f"Its text is no event, so it has no tenant and no day: {error}"
-        self.bucket.each(lambda item: self._chain(item[0]).append(item[1][::-1]), list(by_partition.items()))
+        self.bucket.each(lambda item: self._chain(item[0]).append(item[1]), list(by_partition.items()))
         if refused:
             raise PartialWrite(refused)
 
