@@ -73,13 +73,19 @@ def filled(make: Make, request: pytest.FixtureRequest, long_ago: datetime) -> S3
     return storage
 
 
+COLUMNS = (
+    "id: 'UUID', seq: 'BIGINT', occurred_at: 'TIMESTAMP', action: 'VARCHAR', actor_id: 'VARCHAR', actor: 'VARCHAR', "
+    "target_type: 'VARCHAR', target_id: 'VARCHAR', fields: 'VARCHAR[]', summary: 'VARCHAR', leaf_hash: 'VARCHAR', "
+    "text: 'VARCHAR'"
+)
+
+
 def view(connection: Any, storage: S3Storage) -> None:
     where = f"s3://{storage.settings.bucket}/{storage.settings.prefix}events/*/*/*{storage.format.suffix}"
     if storage.format.suffix == ".parquet":
         source = f"read_parquet('{where}', hive_partitioning = true)"
     else:
-        types = "seq: 'BIGINT', occurred_at: 'TIMESTAMP', summary: 'VARCHAR', text: 'VARCHAR', actor: 'VARCHAR', actor_id: 'VARCHAR'"
-        source = f"read_json('{where}', format = 'newline_delimited', hive_partitioning = true, columns = {{id: 'UUID', {types}, action: 'VARCHAR', target_type: 'VARCHAR', target_id: 'VARCHAR', request_id: 'VARCHAR', fields: 'VARCHAR[]', leaf_hash: 'VARCHAR'}})"
+        source = f"read_ndjson('{where}', hive_partitioning = true, columns = {{{COLUMNS}}})"
     connection.execute(f"CREATE VIEW audit AS SELECT DISTINCT ON (id) * FROM {source}")
 
 

@@ -84,9 +84,8 @@ def test_it_is_found_by_its_name() -> None:
 def test_the_plugin_imports_no_sdk() -> None:
     assert "audit-storage-s3" in {plugin.name for plugin in get_plugin_manager().plugins()}
     code = (
-        "import sys; from audit_core.plugins.manager import get_plugin_manager; "
-        "get_plugin_manager().factories('storage'); "
+        "import sys; from audit_core.plugins.manager import get_plugin_manager; get_plugin_manager().plugins(); "
         "sys.exit(', '.join({'boto3', 'botocore', 'pyarrow'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
