@@ -37,13 +37,13 @@ class ObjectGone(Exception):
     """An object that was listed is not there any more: its partition was compacted or pruned meanwhile."""
 
 
-def objects_of(bucket: Bucket, format_: Format, partition: Partition) -> list[Stored]:
-    """The objects that count in this partition, in their order.
+def objects_in(bucket: Bucket, format_: Format, folder: str) -> list[Stored]:
+    """Every object of a partition's folder, those that were compacted and are still there included.
 
     Raises :class:`~audit_core.errors.ConfigurationError` when they are in another format: readers take a folder to hold one.
     """
     found = []
-    for key, size_bytes, etag in bucket.objects(bucket.settings.prefix + partition.folder):
+    for key, size_bytes, etag in bucket.objects(bucket.settings.prefix + folder):
         stored = parsed(key, size_bytes, etag)
         if stored is None:
             continue
@@ -53,7 +53,7 @@ def objects_of(bucket: Bucket, format_: Format, partition: Partition) -> list[St
                 f"the old one, or give the new one another prefix."
             )
         found.append(stored)
-    return chain_of(found)
+    return found
 
 
 class Chain:
@@ -88,7 +88,7 @@ class Chain:
             )
 
     def _load(self) -> None:
-        self._objects = objects_of(self._bucket, self._format, self._partition)
+        self._objects = chain_of(objects_in(self._bucket, self._format, self._partition.folder))
         self._next = Position()
         if self._objects:
             last = self._objects[-1]

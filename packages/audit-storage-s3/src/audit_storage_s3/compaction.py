@@ -19,9 +19,9 @@ from typing import IO, TYPE_CHECKING
 
 from audit_core.errors import ConfigurationError
 from audit_storage_s3 import manifest as manifests
-from audit_storage_s3.chain import metadata_of
+from audit_storage_s3.chain import metadata_of, objects_in
 from audit_storage_s3.errors import DamagedObject
-from audit_storage_s3.layout import Stored, chain_of, parsed
+from audit_storage_s3.layout import Stored, chain_of
 from audit_storage_s3.manifest import Manifest, Run
 from audit_storage_s3.rows import Row
 
@@ -71,8 +71,9 @@ def compact(
     for day, partitions in groupby(
         storage.partitions(since=since, until=until), key=lambda partition: partition.day
     ):
-        chains = {partition.folder: storage.objects(partition) for partition in partitions}
+        # Before the objects: whoever compacts in between has changed it when ours is to take its place.
         manifest, etag = manifests.read(storage.bucket, day)
+        chains = {partition.folder: storage.objects(partition) for partition in partitions}
         runs = _runs(chains, manifest, target_bytes)
         members = [stored for run in runs for stored in _members(chains.get(run.folder, []), run)]
         days, objects, into = days + bool(runs), objects + len(members), into + len(runs)
@@ -128,33 +129,34 @@ def _compact_day(
             manifest, etag = manifests.read(storage.bucket, day)
             runs = manifest.runs if manifest else ()
     for run in runs:
-        progress(_merge(storage, run))
+        _merge(storage, run)
+    partitions = storage.partitions(since=day, until=day)
+    for partition in partitions:
+        progress(_tidy(storage, partition.folder))
     manifests.update(
         storage.bucket,
         day,
-        lambda old: replace(
-            old,
-            objects=manifests.entries_of(storage, storage.partitions(since=day, until=day)),
-            runs=(),
-            pruned=None,
-        ),
+        lambda old: replace(old, objects=manifests.entries_of(storage, partitions), runs=(), pruned=None),
     )
 
 
-def _merge(storage: S3Storage, run: Run) -> int:
-    """Make the object of a run, unless it is there, and delete those it was made from; how many those were."""
-    bucket, suffix = storage.bucket, storage.format.suffix
-    folder = storage.settings.prefix + run.folder
-    found = [parsed(*item) for item in bucket.objects(folder)]
-    members = _members([stored for stored in found if stored is not None], run)
-    key = f"{folder}{run.first}_{run.last}{suffix}"
-    old = [stored for stored in members if stored.key != key]
-    if members and len(old) == len(members):
-        _write(storage, key, chain_of(old))
-    refused = bucket.delete({"Key": stored.key} for stored in old)
+def _merge(storage: S3Storage, run: Run) -> None:
+    """Make the object of a run, unless it is there."""
+    members = _members(objects_in(storage.bucket, storage.format, run.folder), run)
+    key = f"{storage.settings.prefix}{run.folder}{run.first}_{run.last}{storage.format.suffix}"
+    if members and all(stored.key != key for stored in members):
+        _write(storage, key, chain_of(members))
+
+
+def _tidy(storage: S3Storage, folder: str) -> int:
+    """Delete the objects that a compacted one stands for; how many."""
+    objects = objects_in(storage.bucket, storage.format, folder)
+    counting = {stored.key for stored in chain_of(objects)}
+    old = [stored.key for stored in objects if stored.key not in counting]
+    refused = storage.bucket.delete({"Key": key} for key in old)
     if refused:
         raise ConfigurationError(
-            f"{len(refused)} objects that were compacted into {key} could not be deleted ({refused[0].get('Code')}). Until they "
+            f"{len(refused)} objects in {folder} were compacted and could not be deleted ({refused[0].get('Code')}). Until they "
             f"are, other readers see their events twice. Allow s3:DeleteObject, and compact again."
         )
     return len(old)

@@ -13,10 +13,10 @@ from audit_core.errors import PartialWrite
 from audit_core.event import RecordedEvent
 from audit_storage_s3 import health, retention
 from audit_storage_s3.bucket import Bucket
-from audit_storage_s3.chain import Chain, objects_of
+from audit_storage_s3.chain import Chain, objects_in
 from audit_storage_s3.formats import format_of
 from audit_storage_s3.known import IdCache
-from audit_storage_s3.layout import EVENTS, Partition, Stored, day_in, escaped, partition_of
+from audit_storage_s3.layout import EVENTS, Partition, Stored, chain_of, day_in, escaped, partition_of
 from audit_storage_s3.rows import recorded_of
 from audit_storage_s3.settings import Settings
 
@@ -151,7 +151,7 @@ class S3Storage:
 
     def objects(self, partition: Partition) -> list[Stored]:
         """The objects that count in a partition, in the order in which they were written."""
-        return objects_of(self.bucket, self.format, partition)
+        return chain_of(objects_in(self.bucket, self.format, partition.folder))
 
     def events(
         self,
