@@ -133,15 +133,15 @@ def test_an_interrupted_compaction_is_finished(
 
         return wrapped
 
-    for name in ("put_object", "delete_objects"):
-        monkeypatch.setattr(client, name, dying(getattr(client, name)))
-    try:
-        compact(storage)
-    except RetryableError:
-        assert calls == step
-    else:
-        assert calls < step  # there are not so many steps
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        for name in ("put_object", "delete_objects"):
+            patch.setattr(client, name, dying(getattr(client, name)))
+        try:
+            compact(storage)
+        except RetryableError:
+            assert calls == step
+        else:
+            assert calls < step  # there are not so many steps
     by_id = {event.id: event for event in storage.events()}
     assert by_id == {event.id: event for event in events}
     assert len(list(storage.events())) == len(events)
@@ -212,14 +212,14 @@ def test_small_objects_that_may_not_be_deleted(
     storage = make()
     storage.setup()
     events = fill(storage, long_ago)
-    monkeypatch.setattr(
-        storage.bucket.client,
-        "delete_objects",
-        lambda **_: {"Errors": [{"Key": "k", "Code": "AccessDenied"}]},
-    )
-    with pytest.raises(ConfigurationError, match="Allow s3:DeleteObject"):
-        compact(storage)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            storage.bucket.client,
+            "delete_objects",
+            lambda **_: {"Errors": [{"Key": "k", "Code": "AccessDenied"}]},
+        )
+        with pytest.raises(ConfigurationError, match="Allow s3:DeleteObject"):
+            compact(storage)
     assert list(storage.events()) == events  # ours leave the old ones out
-    monkeypatch.undo()
     compact(storage)
     assert len(keys(storage)) == 1

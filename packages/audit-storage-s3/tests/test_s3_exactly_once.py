@@ -118,10 +118,10 @@ def test_an_acknowledgement_that_is_lost(make: Make, monkeypatch: pytest.MonkeyP
         put(**arguments)
         raise ReadTimeoutError(endpoint_url="s3")
 
-    monkeypatch.setattr(storage.bucket.client, "put_object", cut)
-    with pytest.raises(RetryableError, match="ReadTimeoutError"):
-        storage.write(events[:6])
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(storage.bucket.client, "put_object", cut)
+        with pytest.raises(RetryableError, match="ReadTimeoutError"):
+            storage.write(events[:6])
     storage.write(events)
     assert seqs(storage) == list(range(1, 11))
 
@@ -139,10 +139,10 @@ def test_one_partition_fails_and_the_others_are_known_next_time(
             raise ReadTimeoutError(endpoint_url="s3")
         return put(**arguments)
 
-    monkeypatch.setattr(storage.bucket.client, "put_object", fail)
-    with pytest.raises(RetryableError):
-        storage.write(events)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(storage.bucket.client, "put_object", fail)
+        with pytest.raises(RetryableError):
+            storage.write(events)
     make().write(events)
     assert sorted(seqs(storage)) == list(range(1, 21))  # type: ignore[type-var]
 
@@ -156,7 +156,7 @@ def test_a_damaged_text_is_refused_and_keeps_nobody_out(storage: S3Storage) -> N
     assert seqs(storage) == [1]
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_workers_with_cursors_of_their_own_race(make: Make, seed: int) -> None:
     """Each worker delivers everything, cut by chance, from processes that start again by chance."""
     events = [make_event(tenant=f"t{n % 2}", seq=n, summary=str(n)) for n in range(1, 61)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -74,7 +75,6 @@ def test_a_clock_that_is_an_hour_off(storage: S3Storage, monkeypatch: pytest.Mon
     events = make_events(1, first_seq=1)
     with pytest.raises(ConfigurationError, match="clock is more than 15 minutes away"):
         storage.write(events)
-    monkeypatch.undo()
 
 
 def test_a_clock_that_is_a_little_off(storage: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ def test_a_clock_that_is_a_little_off(storage: S3Storage, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("audit_storage_s3.errors.datetime", Ahead)
     [problem] = storage.check()
-    assert "clock is 300 s ahead of S3's" in problem or "clock is 299 s" in problem
+    assert re.search(r"clock is (299|30\d) s ahead of S3's", problem)
 
 
 def test_a_store_without_conditional_writes(storage: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,9 @@ from botocore.exceptions import (
     SSLError,
     TokenRetrievalError,
 )
+from botocore.exceptions import (
+    ConnectionError as ConnectionFailed,
+)
 
 from audit_core.errors import AuditError, ConfigurationError, PermanentError, RetryableError
 from audit_storage_s3.settings import Settings
@@ -43,7 +46,7 @@ BUSY = frozenset(
 LOCKED = frozenset({"AccessDenied", "InvalidRequest", "ObjectLocked", "WORMProtected"})
 """How the deletion of a locked version is refused: AccessDenied by AWS, InvalidRequest by MinIO."""
 
-_KMS = re.compile(r"\bkms:|\bKMS\b")
+_KMS = re.compile(r"\bkms:|\bKMS\b")  # in AWS's code or message, and in MinIO's
 _LOCK = re.compile(r"Object ?Lock")
 
 PERMISSIONS = {
@@ -112,7 +115,7 @@ def from_answer(error: ClientError, settings: Settings) -> AuditError:
         return ConfigurationError(
             f"{words}: the credentials are wrong or have expired. Correct those that boto3 finds (environment, profile, role)."
         )
-    if code.startswith("KMS.") or _KMS.search(_message(error)):
+    if _KMS.search(f"{code} {_message(error)}"):
         return ConfigurationError(
             f"{words}: the KMS key was refused. See that it is enabled, in the bucket's region, and that its policy allows "
             f"kms:GenerateDataKey and kms:Decrypt."
@@ -151,7 +154,7 @@ def from_client(error: Exception, settings: Settings) -> AuditError:
         return ConfigurationError(
             f"TLS to {where} failed: its certificate is not trusted. Set AWS_CA_BUNDLE, or correct endpoint_url."
         )
-    if isinstance(error, HTTPClientError | OSError):  # timeouts and lost connections are HTTPClientErrors
+    if isinstance(error, ConnectionFailed | HTTPClientError | OSError):
         return RetryableError(f"{where} does not answer ({name}). It is tried again.")
     return ConfigurationError(f"A request to {where} could not be made: {error}")
 
