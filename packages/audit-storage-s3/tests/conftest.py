@@ -59,9 +59,7 @@ def make(
 
     def make(**options: Any) -> S3Storage:
         bucket = server.locked_bucket if "object_lock" in options else server.bucket
-        storage = S3Storage(
-            **{"bucket": bucket, "prefix": prefix, "endpoint_url": server.url, **options}  # type: ignore[arg-type]
-        )
+        storage = S3Storage(**{"bucket": bucket, "prefix": prefix, "endpoint_url": server.url, **options})
         made.append(storage)
         return storage
 

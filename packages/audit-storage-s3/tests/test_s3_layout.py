@@ -17,6 +17,7 @@ from audit_storage_s3.layout import (
     NULL,
     Partition,
     Position,
+    Stored,
     chain_of,
     escaped,
     name_of,
@@ -24,7 +25,7 @@ from audit_storage_s3.layout import (
     partition_of,
 )
 
-TENANTS = st.text(alphabet=st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=300)
+TENANTS = st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=300)
 
 
 @given(TENANTS, TENANTS)
@@ -78,17 +79,17 @@ def test_what_is_not_ours_has_no_place() -> None:
 def test_what_was_compacted_does_not_count() -> None:
     places = [Position(), Position(5), Position(9), Position(9, 1), Position(12)]
 
-    def stored(first: int, last: int) -> object:
+    def stored(first: int, last: int) -> Stored:
         found = parsed(name_of(places[first], places[last], ".parquet"), 1, "e")
         assert found is not None
         return found
 
     small = [stored(n, n) for n in range(5)]
-    assert chain_of(small[::-1]) == small  # type: ignore[arg-type, comparison-overlap]
+    assert chain_of(small[::-1]) == small
     merged = [stored(0, 1), stored(2, 3)]
-    assert chain_of([*small, *merged]) == [*merged, small[4]]  # type: ignore[list-item, comparison-overlap]
+    assert chain_of([*small, *merged]) == [*merged, small[4]]
     again = stored(0, 3)
-    assert chain_of([*small, *merged, again]) == [again, small[4]]  # type: ignore[list-item, comparison-overlap]
+    assert chain_of([*small, *merged, again]) == [again, small[4]]
 
 
 @given(st.sets(st.uuids()), st.uuids())
