@@ -19,15 +19,13 @@ import time
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from uuid import UUID
 
 from audit_core.errors import ConfigurationError, RetryableError
-from audit_core.event import RecordedEvent
 from audit_storage_s3.bucket import Bucket
 from audit_storage_s3.formats import Format, encoded
 from audit_storage_s3.known import IdCache, Ids
 from audit_storage_s3.layout import Partition, Position, Stored, chain_of, name_of, parsed
-from audit_storage_s3.rows import row_of
+from audit_storage_s3.rows import Row
 
 MAX_ATTEMPTS = 20  # each failure means that another writer got further
 PAUSE_SECONDS = 0.05
@@ -69,14 +67,14 @@ class Chain:
         self._next = Position()
         self._loaded = False
 
-    def append(self, events: Sequence[RecordedEvent]) -> None:
-        """Keep those of ``events`` that are not in the partition yet, in one object."""
+    def append(self, rows: Sequence[Row]) -> None:
+        """Keep those of ``rows`` that are not in the partition yet, in one object."""
         with self._lock:
             for attempt in range(MAX_ATTEMPTS):
                 try:
                     if not self._loaded:
                         self._load()
-                    new = self._unknown(events)
+                    new = self._unknown(rows)
                     if not new or self._create(new):
                         return
                 except ObjectGone:
@@ -98,14 +96,14 @@ class Chain:
             self._next = last.last.following(_last_seq(found.metadata))
         self._loaded = True
 
-    def _unknown(self, events: Sequence[RecordedEvent]) -> list[RecordedEvent]:
+    def _unknown(self, rows: Sequence[Row]) -> list[Row]:
         heads = [stored.first.head for stored in self._objects]
-        return [event for event in events if not self._holds(event, heads)]
+        return [row for row in rows if not self._holds(row, heads)]
 
-    def _holds(self, event: RecordedEvent, heads: Sequence[int]) -> bool:
-        if event.seq is not None and event.seq >= self._next.head:
+    def _holds(self, row: Row, heads: Sequence[int]) -> bool:
+        if row["seq"] is not None and row["seq"] >= self._next.head:
             return False
-        return any(event.id in self._ids_in(stored) for stored in self._candidates(event.seq, heads))
+        return any(row["id"] in self._ids_in(stored) for stored in self._candidates(row["seq"], heads))
 
     def _candidates(self, seq: int | None, heads: Sequence[int]) -> Iterator[Stored]:
         likely = len(heads) if seq is None else bisect_right(heads, seq)
@@ -117,23 +115,23 @@ class Chain:
             found = self._bucket.get(stored.key)
             if found is None or found.etag != stored.etag:
                 raise ObjectGone
-            return Ids(UUID(id_) for id_ in self._format.ids(io.BytesIO(found.body)))
+            return Ids(self._format.ids(io.BytesIO(found.body)))
 
         return self._cache.get(stored.key, stored.etag, read)
 
-    def _create(self, events: Sequence[RecordedEvent]) -> bool:
+    def _create(self, rows: Sequence[Row]) -> bool:
         """Make the next object; whether it is there and counts."""
         place = self._next
         folder = self._bucket.settings.prefix + self._partition.folder
         key = folder + name_of(place, place, self._format.suffix)
-        body = encoded(self._format, [row_of(event) for event in events])
+        body = encoded(self._format, rows)
         digest = hashlib.sha256(body).digest()
-        seqs = [event.seq for event in events if event.seq is not None]
-        metadata = metadata_of(len(events), min(seqs, default=None), max(seqs, default=None), digest)
+        seqs = [row["seq"] for row in rows if row["seq"] is not None]
+        metadata = metadata_of(len(rows), min(seqs, default=None), max(seqs, default=None), digest)
         etag = self._bucket.create(key, body, digest, metadata, self._format.content_type)
         if etag is None:
             return False
-        self._cache.add(key, etag, Ids(event.id for event in events))
+        self._cache.add(key, etag, Ids(row["id"] for row in rows))
         self._objects.append(Stored(key, place, place, self._format.suffix, len(body), etag))
         self._next = place.following(max(seqs, default=None))
         return self._counts(key)

