@@ -156,6 +156,51 @@ def test_an_interrupted_compaction_is_finished(
     assert verify(storage) == []
 
 
+def test_what_was_begun_is_finished_as_it_was_begun(
+    make: Make, keys: Keys, long_ago: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whoever began may still be at work. Two plans at once could overlap.
+    storage = make()
+    storage.setup()
+    events = fill(storage, long_ago)
+
+    def die(*_: Any) -> None:
+        raise RetryableError("the process was killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("audit_storage_s3.compaction._merge", die)
+        with pytest.raises(RetryableError):
+            compact(storage)
+    size = max(size for _, size, _ in storage.bucket.objects(storage.settings.prefix + "events/"))
+    assert compact(make(), target_bytes=int(size * 3.5)).into == 1
+    assert len(keys(storage)) == 1
+    assert list(storage.events()) == events
+
+
+def test_an_object_that_goes_while_it_is_merged(
+    make: Make, keys: Keys, long_ago: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, other = make(), make()
+    storage.setup()
+    events = fill(storage, long_ago)
+    get, calls = storage.bucket.get, 0
+
+    def slow(key: str) -> Any:
+        nonlocal calls
+        calls += "/events/" in key
+        if calls == 3:
+            calls += 1
+            compact(other)
+        return get(key)
+
+    monkeypatch.setattr(storage.bucket, "get", slow)
+    compact(storage)
+    assert calls > 3
+    assert len(keys(storage)) == 1
+    assert list(other.events()) == events
+    assert verify(other) == []
+
+
 def test_two_compactions_at_once(make: Make, keys: Keys, long_ago: datetime) -> None:
     storage = make()
     storage.setup()

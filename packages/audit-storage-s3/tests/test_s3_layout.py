@@ -60,6 +60,7 @@ def test_the_next_place_is_behind(place: Position, last_seq: int | None) -> None
     assert following > place
     assert str(following) > str(place)
     assert last_seq is None or following.head > last_seq
+    assert following.head == max(place.head, 0 if last_seq is None else last_seq + 1)
 
 
 @given(POSITIONS, POSITIONS)

@@ -80,6 +80,20 @@ class TestOnTheServer:
         compact(storage)
         assert verify(storage) == []
 
+    @pytest.mark.parametrize("forged", [True, False], ids=["changed", "removed"])
+    def test_a_new_manifest_hides_nothing(
+        self, storage: S3Storage, keys: Callable[[S3Storage], list[str]], long_ago: datetime, forged: bool
+    ) -> None:
+        key = storage.settings.prefix + keys(storage)[0]
+        if forged:
+            storage.bucket.ask("put_object", Key=key, Body=b"forged")
+        else:
+            storage.bucket.delete([{"Key": key}])
+        before = read(storage.bucket, long_ago.date())
+        with pytest.raises(DamagedObject, match="missing or was changed since the manifest"):
+            compact(storage)
+        assert read(storage.bucket, long_ago.date()) == before
+
     def test_a_manifest_that_was_changed(self, storage: S3Storage, long_ago: datetime) -> None:
         key = storage.settings.prefix + key_of(long_ago.date())
         found = storage.bucket.get(key)

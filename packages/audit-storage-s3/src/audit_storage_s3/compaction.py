@@ -17,9 +17,9 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import groupby, islice
 from typing import IO, TYPE_CHECKING
 
-from audit_core.errors import ConfigurationError
+from audit_core.errors import ConfigurationError, RetryableError
 from audit_storage_s3 import manifest as manifests
-from audit_storage_s3.chain import metadata_of, objects_in
+from audit_storage_s3.chain import ObjectGone, metadata_of, objects_in
 from audit_storage_s3.errors import DamagedObject
 from audit_storage_s3.layout import Stored, chain_of
 from audit_storage_s3.manifest import Manifest, Run
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 TARGET_BYTES = 128 * 1024 * 1024  # what Athena's performance guide asks for as the least
 MIN_AGE_DAYS = 2  # a writer counts on today and yesterday being left alone, whatever the hour of either clock
 ROWS_AT_ONCE = 1_000
+MAX_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,8 @@ def compact(
 
     An object is small below half of ``target_bytes``. ``progress`` is told how many objects were merged, of as many as a dry
     run counts. The disk for temporary files needs room for one object of ``target_bytes``. Raises
-    :class:`~audit_storage_s3.errors.DamagedObject` when an object is not as it was written: it is left alone, as is the
-    rest of its run.
+    :class:`~audit_storage_s3.errors.DamagedObject` when an object is not as it was written, or not as an older manifest of
+    the day says: nothing is merged that was changed, and no new manifest hides what is missing.
     """
     latest = latest_day(datetime.now(UTC))
     until = latest if until is None else min(until, latest)
@@ -79,6 +80,8 @@ def compact(
         days, objects, into = days + bool(runs), objects + len(members), into + len(runs)
         size_bytes += sum(stored.size_bytes for stored in members)
         if not dry_run:
+            if manifest is not None:
+                manifests.compare(storage, manifest, chains)
             _compact_day(storage, day, runs, manifest, etag, progress)
     if not dry_run:
         storage.forget()
@@ -142,10 +145,16 @@ def _compact_day(
 
 def _merge(storage: S3Storage, run: Run) -> None:
     """Make the object of a run, unless it is there."""
-    members = _members(objects_in(storage.bucket, storage.format, run.folder), run)
     key = f"{storage.settings.prefix}{run.folder}{run.first}_{run.last}{storage.format.suffix}"
-    if members and all(stored.key != key for stored in members):
-        _write(storage, key, chain_of(members))
+    for _ in range(MAX_ATTEMPTS):
+        members = _members(objects_in(storage.bucket, storage.format, run.folder), run)
+        if not members or any(stored.key == key for stored in members):
+            return None
+        try:
+            return _write(storage, key, chain_of(members))
+        except ObjectGone:
+            pass  # somebody else has made the object meanwhile, and deleted what it was made from
+    raise RetryableError(f"The objects in {run.folder} kept changing while they were compacted. Try again.")
 
 
 def _tidy(storage: S3Storage, folder: str) -> int:
@@ -185,7 +194,9 @@ class _Totals:
 def _batches(storage: S3Storage, sources: Sequence[Stored], totals: _Totals) -> Iterator[Sequence[Row]]:
     for stored in sources:
         found = storage.bucket.get(stored.key)
-        if found is None or hashlib.sha256(found.body).hexdigest() != found.metadata.get("sha256"):
+        if found is None:
+            raise ObjectGone
+        if hashlib.sha256(found.body).hexdigest() != found.metadata.get("sha256"):
             raise DamagedObject(f"{stored.key} is not what was written. {DamagedObject.REMEDY}")
         rows = storage.format.read(io.BytesIO(found.body))
         while batch := list(islice(rows, ROWS_AT_ONCE)):

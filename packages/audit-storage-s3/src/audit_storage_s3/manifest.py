@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from audit_core.codec import canonical
 from audit_core.errors import RetryableError
 from audit_storage_s3.bucket import Bucket
 from audit_storage_s3.errors import DamagedObject
-from audit_storage_s3.layout import MANIFESTS, Partition, Stored
+from audit_storage_s3.layout import MANIFESTS, Partition, Stored, parsed
 
 if TYPE_CHECKING:
     from audit_storage_s3.storage import S3Storage
@@ -150,8 +150,11 @@ def update(bucket: Bucket, day: date, change: Callable[[Manifest], Manifest]) ->
 
 def entries_of(storage: S3Storage, partitions: Iterable[Partition]) -> tuple[Entry, ...]:
     """The objects of these partitions, in the order of their keys, by what they say about themselves."""
+    return _entries(storage, [stored for partition in partitions for stored in storage.objects(partition)])
+
+
+def _entries(storage: S3Storage, objects: Sequence[Stored]) -> tuple[Entry, ...]:
     bucket, prefix = storage.bucket, storage.settings.prefix
-    objects = [stored for partition in partitions for stored in storage.objects(partition)]
 
     def entry(stored: Stored) -> Entry | None:
         found = bucket.head(stored.key)
@@ -169,6 +172,23 @@ def entries_of(storage: S3Storage, partitions: Iterable[Partition]) -> tuple[Ent
 
     found = [item for item in bucket.each(entry, objects) if item is not None]
     return tuple(sorted(found, key=lambda item: item.key))
+
+
+def compare(storage: S3Storage, manifest: Manifest, chains: Mapping[str, Sequence[Stored]]) -> None:
+    """Raise :class:`~audit_storage_s3.errors.DamagedObject` when the objects of a day, by folder, are no longer those of its
+    manifest, nor made from them.
+    """
+    prefix = storage.settings.prefix
+    now = {entry.key: entry for entry in _entries(storage, [s for chain in chains.values() for s in chain])}
+    for entry in manifest.objects:
+        folder = entry.key.rpartition("/")[0] + "/"
+        old = parsed(prefix + entry.key, entry.size_bytes, "")
+        merged = old is not None and any(stored.covers(old) for stored in chains.get(folder, ()))
+        if not merged and now.get(entry.key) != entry:
+            raise DamagedObject(
+                f"{entry.key} is missing or was changed since the manifest of {manifest.day}, which is left as it is; verify() "
+                f"says more. {DamagedObject.REMEDY} If it is lost for good, delete the manifest."
+            )
 
 
 def verify(
