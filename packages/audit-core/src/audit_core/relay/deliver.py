@@ -16,7 +16,7 @@ from audit_core.relay.park import park_refusals
 from audit_core.relay.report import StageReport, State, words_of
 from audit_core.relay.settings import Start
 from audit_core.relay.stage import Tools
-from audit_core.storages.contract import BatchingStorage, Storage
+from audit_core.storages.contract import Storage
 from audit_core.streams.contract import Stream
 
 Write: TypeAlias = Callable[[Sequence[RecordedEvent]], None]
@@ -42,10 +42,6 @@ class DeliverStage:
         self._start = start
         self.write = write_of(name, sink)
         self._tools = tools
-        self._batch_size = tools.settings.batch_size
-        self._linger_seconds = 0.0
-        if isinstance(sink, BatchingStorage):
-            self._batch_size, self._linger_seconds = sink.batch_size, sink.flush_interval_seconds
         self._last_call_seconds = 0.0
 
     @property
@@ -64,7 +60,7 @@ class DeliverStage:
         cursors = {cursor.name: cursor for cursor in log.cursors()}
         head = cursors[tools.readable].seq if tools.readable in cursors else 0
         mine = cursors.get(self.name) or self._begin()
-        if not self._due(mine.seq, head):
+        if mine.seq >= head:
             return StageReport(self.name)
         hold = None if mine.paused else tools.hold(self.name, self.ttl_seconds)
         if hold is None:
@@ -74,29 +70,16 @@ class DeliverStage:
             position = log.cursor(self.name).seq
             blocked = Blocked(log.parked_targets(self.name))
             for _ in range(tools.settings.batches_per_turn):
-                if not self._due(position, head) or stop.is_set():
+                if position >= head or stop.is_set():
                     break
-                through = min(position + self._batch_size, head)
+                through = min(position + tools.settings.batch_size, head)
                 turn = self._deliver(hold, blocked, position, through)
                 report = report.then(turn)
                 if turn.state is State.FAILED:
                     return report
                 position = through
-            done = not self._due(position, head)
+        done = position >= head
         return report.then(StageReport(self.name, state=State.IDLE if done else State.BUSY))
-
-    def _due(self, position: int, head: int) -> bool:
-        """Whether what is above ``position`` is enough for a batch, or has waited for long enough."""
-        if position >= head:
-            return False
-        if not self._linger_seconds or head - position >= self._batch_size:
-            return True
-        waiting = self._tools.log.read(position, 1)
-        try:
-            since = waiting[0].event.occurred_at
-        except (IndexError, ValueError, KeyError, TypeError):  # trimmed, or damaged: nothing to wait for
-            return True
-        return (self._tools.log.now() - since).total_seconds() >= self._linger_seconds
 
     def _begin(self) -> Cursor:
         """The cursor of a sink that has none yet. Of workers that begin at once, the first decides."""

@@ -32,19 +32,6 @@ class Storage(Protocol):
 
 
 @runtime_checkable
-class BatchingStorage(Storage, Protocol):
-    """A storage that is better off with larger and rarer batches, because each has a price (an object in a bucket).
-
-    The relay then gives it up to ``batch_size`` events at a time, and waits for so many; but the first of them
-    no longer than ``flush_interval_seconds`` after it occurred. Waiting is done in the log: the cursor does not
-    move, and ``write`` returns as ever when a crash can no longer lose the events.
-    """
-
-    batch_size: int
-    flush_interval_seconds: float
-
-
-@runtime_checkable
 class SearchableStorage(Storage, Protocol):
     """A storage that can also answer questions."""
 
