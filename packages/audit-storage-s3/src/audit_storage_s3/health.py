@@ -1,0 +1,114 @@
+"""``setup()`` and ``check()``: the bucket, and what it must be able to do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from audit_core.errors import AuditError
+from audit_storage_s3.bucket import Bucket
+from audit_storage_s3.errors import clock_ahead_seconds, code_of, explained
+from audit_storage_s3.formats import Format
+
+LAYOUT = "layout.json"
+LAYOUT_VERSION = 1
+WARN_SKEW_SECONDS = 60  # S3 refuses at 15 minutes; a clock that is kept right is never off by one
+NO_SUCH_ETAG = '"00000000000000000000000000000000"'
+
+
+def setup(bucket: Bucket) -> None:
+    """Create the bucket when there is none. New buckets are private and encrypted by AWS's own defaults."""
+    settings = bucket.settings
+    with explained(settings):
+        try:
+            bucket.client.list_objects_v2(Bucket=settings.bucket, MaxKeys=1)
+        except ClientError as error:
+            if code_of(error) != "NoSuchBucket":
+                raise
+        else:
+            return
+        arguments: dict[str, Any] = {}
+        if settings.object_lock is not None:
+            arguments["ObjectLockEnabledForBucket"] = True  # and with it, versions
+        region = bucket.client.meta.region_name
+        if region not in (None, "us-east-1", "aws-global"):  # us-east-1 is the one that must not be named
+            arguments["CreateBucketConfiguration"] = {"LocationConstraint": region}
+        try:
+            bucket.client.create_bucket(Bucket=settings.bucket, **arguments)
+        except ClientError as error:
+            if code_of(error) != "BucketAlreadyOwnedByYou":
+                raise
+
+
+def check(bucket: Bucket, format_: Format) -> list[str]:
+    """What is wrong, in words.
+
+    A small object that says how the prefix is laid out is written where there is none: that is how permission, encryption
+    and the two conditions that everything depends on are tried.
+    """
+    try:
+        answer = bucket.ask("list_objects_v2", Prefix=bucket.settings.prefix, MaxKeys=1)
+    except AuditError as error:
+        return [str(error)]
+    problems = _clock(answer["ResponseMetadata"]["HTTPHeaders"])
+    for look in (_lock, _writing):
+        try:
+            problems += look(bucket, format_)
+        except AuditError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _clock(headers: dict[str, str]) -> list[str]:
+    ahead = clock_ahead_seconds(headers)
+    if abs(ahead) <= WARN_SKEW_SECONDS:
+        return []
+    return [
+        f"This machine's clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} S3's, which refuses all requests "
+        f"from 15 minutes on. Set it by NTP."
+    ]
+
+
+def _lock(bucket: Bucket, _: Format) -> list[str]:
+    if bucket.settings.object_lock is None:
+        return []
+    with explained(bucket.settings):
+        try:
+            bucket.client.get_object_lock_configuration(Bucket=bucket.settings.bucket)
+        except ClientError as error:
+            if code_of(error) != "ObjectLockConfigurationNotFoundError":
+                raise
+            return [
+                f"The bucket {bucket.settings.bucket!r} was made without Object Lock, so nothing can be written. Switch it on "
+                f"(it needs versioning), or take away object_lock and retention_days."
+            ]
+    return []
+
+
+def _writing(bucket: Bucket, format_: Format) -> list[str]:
+    key = bucket.settings.prefix + LAYOUT
+    layout = {"layout": LAYOUT_VERSION, "suffix": format_.suffix}
+    body = json.dumps(layout).encode()
+    digest = hashlib.sha256(body).digest()
+    if bucket.create(key, body, digest, {}, "application/json") is not None and (
+        bucket.create(key, body, digest, {}, "application/json") is not None
+    ):
+        return [
+            "The store ignores If-None-Match, so two writers could store an event twice. Use Amazon S3, or a store that "
+            "knows conditional writes."
+        ]
+    problems = []
+    found = bucket.get(key)
+    if found is not None and json.loads(found.body) != layout:
+        problems.append(
+            f"The prefix was begun with {json.loads(found.body)} and {layout} is configured. A prefix holds one format: go "
+            f"on with the old one, or give the new one another prefix."
+        )
+    elif bucket.replace(key, body, digest, "application/json", NO_SUCH_ETAG) is not None:
+        problems.append(
+            "The store ignores If-Match, so two compactions at the same time could spoil a day's manifest: run one at a time."
+        )
+    return problems
