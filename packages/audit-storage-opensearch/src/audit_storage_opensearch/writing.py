@@ -1,0 +1,126 @@
+"""Events into the indices of their months, by ``_bulk`` with ``create``: what is there already stays as it is.
+
+The client's own helper makes the requests, cut by bytes, and sends documents again that were throttled (429). What is
+left to do here is to understand the answer for each document, and to make the index of a new month.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+from uuid import UUID
+
+from opensearchpy import OpenSearch, RequestError, helpers
+
+from audit_core.errors import AuditError, ConfigurationError, PartialWrite
+from audit_core.event import RecordedEvent
+from audit_storage_opensearch.documents import document
+from audit_storage_opensearch.errors import RUN_SETUP, by_status, cause, item_cause, translated
+from audit_storage_opensearch.names import Names
+
+THROTTLED_RETRIES = 2
+FIRST_RETRY_SECONDS = 0.5  # doubled each time; the relay waits longer, and holds nothing while it does
+_CREATED = range(200, 300)
+_KNOWN = 409
+_NO_INDEX = 404
+
+
+class Writer:
+    """Writes batches; keeps nothing between them."""
+
+    def __init__(self, client: OpenSearch, names: Names, *, max_bulk_bytes: int, refresh: bool | str) -> None:
+        self._client = client
+        self._names = names
+        self._max_bulk_bytes = max_bulk_bytes
+        self._refresh = refresh
+
+    def write(self, events: Sequence[RecordedEvent]) -> None:
+        """Keep ``events``, as :meth:`audit_core.storages.contract.Storage.write` says."""
+        with translated():
+            homeless = self._create(events)
+            if homeless:
+                for alias in sorted({self._names.alias_of(event.id) for event in homeless}):
+                    make_index(self._client, self._names, alias)
+                for event in self._create(homeless):
+                    alias = self._names.alias_of(event.id)
+                    raise ConfigurationError(
+                        f"The index {self._names.index_behind(alias)} has lost its alias {alias}, under which its "
+                        f"events are written. Add it (POST _aliases)."
+                    )
+
+    def _create(self, events: Sequence[RecordedEvent]) -> list[RecordedEvent]:
+        """Write ``events``; return those whose month has no index yet."""
+        homeless: list[RecordedEvent] = []
+        refused: dict[UUID, str] = {}
+        outage: AuditError | None = None
+        known: set[str] = set()
+        by_id = {str(event.id): event for event in events}
+        for item in self._answers(events):
+            status = item["status"]
+            if status in _CREATED:
+                continue
+            event = by_id[item["_id"]]
+            if status == _KNOWN:
+                known.add(self._names.alias_of(event.id))
+            elif status == _NO_INDEX:
+                homeless.append(event)
+            else:
+                kind, reason = item_cause(item["error"])
+                if kind == "mapper_parsing_exception":
+                    refused[event.id] = reason
+                else:
+                    outage = outage or by_status(status, kind, reason)
+        if outage is not None:
+            raise outage
+        if known:
+            # Another writer may have brought these a moment ago and not yet had them on the disk: a conflict waits for
+            # nobody's fsync. A flush writes them there, and is nothing when they are.
+            self._client.indices.flush(index=",".join(sorted(known)))
+        if refused:
+            raise PartialWrite(refused)
+        return homeless
+
+    def _answers(self, events: Iterable[RecordedEvent]) -> Iterator[dict[str, Any]]:
+        answers = helpers.streaming_bulk(
+            self._client,
+            (self._action(event) for event in events),
+            chunk_size=10_000,  # the bytes are the limit
+            max_chunk_bytes=self._max_bulk_bytes,
+            max_retries=THROTTLED_RETRIES,
+            initial_backoff=FIRST_RETRY_SECONDS,
+            raise_on_error=False,
+            # Never an index that nobody asked for, with a mapping that OpenSearch guessed.
+            require_alias=True,
+            refresh=self._refresh,
+        )
+        for _, answer in answers:
+            yield answer["create"]
+
+    def _action(self, event: RecordedEvent) -> dict[str, Any]:
+        return {
+            "_op_type": "create",
+            "_index": self._names.alias_of(event.id),
+            "_id": str(event.id),
+            "_source": document(event),
+        }
+
+
+def make_index(client: OpenSearch, names: Names, alias: str) -> None:
+    """Make the index behind ``alias``; another writer may do so at the same time.
+
+    Raises :class:`~audit_core.errors.ConfigurationError` when there is no template for it.
+    """
+    require_template(client, names)
+    try:
+        client.indices.create(index=names.index_behind(alias), body={"aliases": {alias: {}}})
+    except RequestError as error:
+        if cause(error)[0] != "resource_already_exists_exception":
+            raise
+
+
+def require_template(client: OpenSearch, names: Names) -> None:
+    """Raises :class:`~audit_core.errors.ConfigurationError` when this storage was never set up."""
+    if not client.indices.exists_index_template(name=names.template):
+        raise ConfigurationError(
+            f"OpenSearch has no index template {names.template}, so no index can be made for events. {RUN_SETUP}"
+        )
