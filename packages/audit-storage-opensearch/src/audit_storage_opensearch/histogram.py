@@ -17,10 +17,10 @@ NONE: Mapping[str, Any] = {_NAME: {"buckets": []}}  # the answer of no index
 
 
 class Bucket(NamedTuple):
-    """``count`` events occurred from ``start`` on, until the interval ended."""
+    """How many ``events`` occurred from ``start`` on until the interval ended."""
 
     start: datetime
-    count: int
+    events: int
 
 
 def request(query: EventQuery, interval: Interval, time_zone: str) -> dict[str, Any]:

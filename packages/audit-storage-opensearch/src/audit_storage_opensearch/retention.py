@@ -56,7 +56,7 @@ def put_policy(client: OpenSearch, names: Names, retention_days: int) -> None:
         client.plugins.index_management.put_policy(names.policy, body=body, params=version)
     else:
         return
-    if not client.indices.get(index=names.dated_pattern, filter_path="*.aliases"):
+    if not client.indices.get_alias(index=names.dated_pattern):
         return
     # Indices that have no policy yet get it, those that have its last version get this one.
     target = {"policy_id": names.policy}
@@ -96,16 +96,19 @@ def prune(client: OpenSearch, names: Names, before: datetime, *, dry_run: bool) 
     """
     old = {"query": {"range": {"occurred_us": {"lt": microseconds(before)}}}}
     removed = 0
-    for index in sorted(client.indices.get(index=names.pattern, filter_path="*.aliases")):
+    for index in sorted(client.indices.get_alias(index=names.pattern)):
         client.indices.refresh(index=index)
         number = client.count(index=index, body=old)["count"]
-        if number and not dry_run:
-            if number < client.count(index=index)["count"] or not _drop(client, index, number):
-                number = client.delete_by_query(
-                    index=index, body=old, refresh=True, request_timeout=DELETING_SECONDS
-                )["deleted"]
-        removed += number
+        removed += _remove(client, index, old, number) if number and not dry_run else number
     return removed
+
+
+def _remove(client: OpenSearch, index: str, old: Mapping[str, Any], number: int) -> int:
+    if number == client.count(index=index)["count"] and _drop(client, index, number):
+        return number
+    answer = client.delete_by_query(index=index, body=old, refresh=True, request_timeout=DELETING_SECONDS)
+    deleted: int = answer["deleted"]
+    return deleted
 
 
 def _drop(client: OpenSearch, index: str, number: int) -> bool:

@@ -17,8 +17,8 @@ from audit_storage_opensearch.words import MOST_WORDS, WORD
 
 _LONG = range(-(2**63), 2**63)
 _UNNUMBERED = _LONG[-1]  # what OpenSearch sorts a missing number as here: newer than all that have one
-_ALL_OF_IT = {"match_all": {}}
-_NOTHING = {"match_none": {}}
+_ALL_OF_IT: dict[str, Any] = {"match_all": {}}
+_NOTHING: dict[str, Any] = {"match_none": {}}
 
 
 def request(query: EventQuery) -> dict[str, Any]:

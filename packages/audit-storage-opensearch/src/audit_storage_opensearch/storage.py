@@ -90,7 +90,8 @@ class OpenSearchStorage:
         client = self._connection.client()
         with translated():
             client.indices.put_index_template(name=self._names.template, body=self._template)
-            client.indices.put_mapping(index=self._names.pattern, body={"properties": FIELDS})
+            if client.indices.get_alias(index=self._names.pattern):
+                client.indices.put_mapping(index=self._names.pattern, body={"properties": FIELDS})
             if self._retention_days is not None:
                 retention.put_policy(client, self._names, self._retention_days)
 

@@ -19,7 +19,7 @@ from audit_storage_opensearch.errors import RUN_SETUP, by_status, cause, item_ca
 from audit_storage_opensearch.names import Names
 
 THROTTLED_RETRIES = 2
-FIRST_RETRY_SECONDS = 0.5  # doubled each time; the relay waits longer, and holds nothing while it does
+FIRST_RETRY_SECONDS = 1  # doubled each time; the relay waits longer, and holds nothing while it does
 _CREATED = range(200, 300)
 _KNOWN = 409
 _NO_INDEX = 404
