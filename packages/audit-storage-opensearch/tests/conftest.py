@@ -5,8 +5,9 @@ import os
 from uuid import uuid4
 
 import pytest
-from audit_storage_opensearch.storage import OpenSearchStorage
 from opensearchpy import Connection, OpenSearch, Urllib3HttpConnection
+
+from audit_storage_opensearch.storage import OpenSearchStorage
 
 ISM_MISSING = (400, {"error": "no handler found for uri [/_plugins/_ism/policies/x] and method [GET]"})
 

@@ -1,11 +1,13 @@
 """What check() says, and the retention policy. No server: the answers are canned."""
 
 import json
+import re
 import time
 
 import pytest
-from audit_storage_opensearch.mapping import FIELDS
 from opensearchpy import ConnectionError as LostConnection
+
+from audit_storage_opensearch.mapping import FIELDS
 
 HEALTH = ("GET", "/_cat/health")
 TEMPLATE = ("GET", "/_index_template/audit-v1")
@@ -27,7 +29,7 @@ def index(fields=FIELDS, settings=None, aliases=("audit",)):
     found = {
         "mappings": {"properties": fields},
         "settings": settings or {},
-        "aliases": dict.fromkeys(aliases, {}),
+        "aliases": {alias: {} for alias in aliases},
     }
     return 200, {"audit-v1-2026.03": found}
 
@@ -85,7 +87,7 @@ def test_a_good_server_has_no_problems(canned):
 )
 def test_each_problem_is_told_alone(canned, answers, words):
     [problem] = check(canned, answers)
-    assert __import__("re").search(words, problem), problem
+    assert re.search(words, problem), problem
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,13 @@
 from datetime import UTC, datetime
 
 import pytest
-from audit_storage_opensearch.documents import document, key, microseconds, recorded_of
-from audit_storage_opensearch.mapping import FIELDS
-from audit_storage_opensearch.words import MAX_CHARACTERS, search_words
 
 from audit_core.diff import FOREIGN_KEY, MANY_TO_MANY, Change
 from audit_core.event import Actor, Context, Target
 from audit_core.testing import make_event
+from audit_storage_opensearch.documents import document, key, microseconds, recorded_of
+from audit_storage_opensearch.mapping import FIELDS
+from audit_storage_opensearch.words import MAX_CHARACTERS, search_words
 
 MANY = make_event(
     "approve",

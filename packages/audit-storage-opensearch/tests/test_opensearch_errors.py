@@ -1,15 +1,17 @@
 """What the server may answer to a write, and who is told to do what. No server: the answers are canned."""
 
 import pytest
-from opensearchpy import ConnectionTimeout
 from opensearchpy import ConnectionError as LostConnection
+from opensearchpy import ConnectionTimeout
 
 from audit_core.errors import ConfigurationError, PartialWrite, PermanentError, RetryableError
 from audit_core.query import EventQuery
 from audit_core.testing import make_event, make_events
+from audit_storage_opensearch.names import month_of
+from audit_storage_opensearch.storage import OpenSearchStorage
 
 BULK = ("POST", "/_bulk")
-FLOOD = "index [audit] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark, index has read-only-allow-delete block];"
+FLOOD = "index [a] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark, …];"
 
 
 def failure(kind, reason, **more):
@@ -40,8 +42,8 @@ def items(events, **different):
         ((429, failure("circuit_breaking_exception", "Data too large")), RetryableError, "too much"),
         ((502, "Bad Gateway"), RetryableError, "502"),
         ((503, failure("cluster_manager_not_discovered_exception", "null")), RetryableError, "503"),
-        (ConnectionTimeout("TIMEOUT", "timed out", OSError()), RetryableError, "timeout_seconds"),
-        (LostConnection("N/A", "refused", OSError()), RetryableError, "reached"),
+        ([ConnectionTimeout("TIMEOUT", "timed out", OSError())] * 9, RetryableError, "timeout_seconds"),
+        ([LostConnection("N/A", "refused", OSError())] * 9, RetryableError, "reached"),
     ],
     ids=lambda value: str(value[0]) if isinstance(value, tuple) else "",
 )  # fmt: skip
@@ -50,14 +52,13 @@ def test_a_request_that_fails(canned, monkeypatch, answer, expected, words):
     storage = canned({BULK: answer, ("POST", "/audit/_search"): answer}).storage(
         username="audit", password="s3cret"
     )
-    for act in (lambda: storage.write([make_event()]), lambda: storage.search(EventQuery())):
-        if answer == (404, answer[1]) and "search" in str(act):
-            continue
+    acts = [lambda: storage.write([make_event()]), lambda: storage.search(EventQuery())]
+    if answer[0] == 404:
+        acts.pop()  # a search where nothing was written yet finds nothing
+    for act in acts:
         with pytest.raises(expected, match=words) as caught:
             act()
         assert "s3cret" not in f"{caught.value!r} {caught.value}"
-        if isinstance(answer, tuple) and answer[0] == 404:
-            break  # a search of what is not there yet is no error: see below
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_what_stays_throttled_is_left_to_the_relay(canned, monkeypatch):
 
 def test_what_is_there_already_is_flushed_to_the_disk(canned):
     events = make_events(2)
-    month = f"audit-{__import__('audit_storage_opensearch.names', fromlist=['x']).month_of(events[0].id)}"
+    month = f"audit-{month_of(events[0].id)}"
     flush = ("POST", f"/{month}/_flush")
     server = canned({BULK: items(events, e0=(409, "version_conflict_engine_exception")), flush: (200, {})})
     server.storage().write(events)
@@ -127,8 +128,6 @@ def test_what_is_there_already_is_flushed_to_the_disk(canned):
 
 
 def test_a_server_that_cannot_be_reached():
-    from audit_storage_opensearch.storage import OpenSearchStorage
-
     storage = OpenSearchStorage("http://audit:s3cret@127.0.0.1:9", timeout_seconds=2)
     with pytest.raises(RetryableError, match="cannot be reached") as caught:
         storage.write([make_event()])

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
-from audit_storage_opensearch.names import UNDATED, Names, month_of
-from audit_storage_opensearch.storage import OpenSearchStorage
 
 from audit_core import backends
 from audit_core.errors import ConfigurationError
 from audit_core.ids import uuid7
+from audit_storage_opensearch.names import UNDATED, Names, month_of
+from audit_storage_opensearch.storage import OpenSearchStorage
 
 
 def id_of(moment: datetime) -> UUID:

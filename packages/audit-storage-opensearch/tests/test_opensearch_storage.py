@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from audit_storage_opensearch.names import month_of
 from opensearchpy import ConnectionError as LostConnection
 
 from audit_core.errors import ConfigurationError, PartialWrite, RetryableError
 from audit_core.event import Context
 from audit_core.query import EventQuery, InvalidQuery
 from audit_core.testing import make_event, make_events
+from audit_storage_opensearch.names import month_of
 
 pytestmark = pytest.mark.integration
 

@@ -7,13 +7,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from ipaddress import ip_address
 
 import pytest
-from audit_storage_opensearch.storage import OpenSearchStorage
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from audit_core.errors import ConfigurationError
 from audit_core.testing import make_event
+from audit_storage_opensearch.storage import OpenSearchStorage
 
 
 class Refuses(BaseHTTPRequestHandler):
