@@ -1,5 +1,7 @@
 """What the server may answer to a write, and who is told to do what. No server: the answers are canned."""
 
+import json
+
 import pytest
 from opensearchpy import ConnectionError as LostConnection
 from opensearchpy import ConnectionTimeout
@@ -90,6 +92,24 @@ def test_an_event_that_is_refused_for_good_is_named_and_the_others_are_kept(cann
         server.storage().write(events)
     assert caught.value.reasons == {events[1].id: "because of mapper_parsing_exception"}
     assert len(server.asked(*BULK)) == 1
+
+
+def test_a_refused_event_beside_those_of_a_new_month(canned):
+    # What is named as refused says that all others are kept: so first they are.
+    events = make_events(3)
+    missing = (404, "index_not_found_exception")
+    answers = [
+        items(events, e0=missing, e1=(400, "mapper_parsing_exception"), e2=missing),
+        items([events[0], events[2]]),
+    ]
+    month = month_of(events[0].id)
+    made = ("PUT", f"/audit-v1-{month}")
+    server = canned({BULK: answers, ("HEAD", "/_index_template/audit-v1"): (200, {}), made: (200, {})})
+    with pytest.raises(PartialWrite) as caught:
+        server.storage().write(events)
+    assert caught.value.reasons.keys() == {events[1].id}
+    assert server.answers[BULK] == []
+    assert json.loads(server.asked(*made)[0][1]) == {"aliases": {f"audit-{month}": {}}}
 
 
 def test_only_throttled_events_are_sent_again(canned, monkeypatch):

@@ -75,7 +75,7 @@ def test_options_that_do_not_fit_are_refused(options, words):
 
 
 def test_a_client_that_cannot_be_made_is_a_configuration_error():
-    storage = OpenSearchStorage("https://localhost:9200", client={"ca_certs": "/nowhere/ca.pem"})
+    storage = OpenSearchStorage("https://localhost:9200", client={"ca_certs": ""})
     with pytest.raises(ConfigurationError, match="cannot be made"):
         storage.setup()
 

@@ -54,7 +54,7 @@ class Connection:
             if self._client is None or self._pid != os.getpid():
                 try:
                     self._client = OpenSearch(self._urls, **self._arguments)
-                except (ImproperlyConfigured, OSError) as error:
+                except ImproperlyConfigured as error:
                     raise ConfigurationError(f"The OpenSearch client cannot be made: {error}.") from error
                 self._pid = os.getpid()
             return self._client

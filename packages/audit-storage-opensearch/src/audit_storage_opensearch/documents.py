@@ -50,7 +50,7 @@ def document(recorded: RecordedEvent) -> dict[str, Any]:
         "target_id": target and _key(target.id),
         "target": target and _text(target.repr),
         "request_id": _key(context.request_id),
-        "ip": context.ip,
+        "ip": _text(context.ip),
         "fields": [key(name) for name in event.diff] or None,
         "words": search_words(recorded),
         "text": recorded.text,

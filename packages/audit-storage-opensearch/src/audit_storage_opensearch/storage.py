@@ -16,7 +16,7 @@ from audit_storage_opensearch import histogram, retention, searching
 from audit_storage_opensearch.checking import problems
 from audit_storage_opensearch.client import Connection
 from audit_storage_opensearch.documents import RETURNED, recorded_of
-from audit_storage_opensearch.errors import translated
+from audit_storage_opensearch.errors import cause, translated
 from audit_storage_opensearch.mapping import FIELDS, template
 from audit_storage_opensearch.names import Names
 from audit_storage_opensearch.writing import Writer, require_template
@@ -122,8 +122,9 @@ class OpenSearchStorage:
                 found = client.get(
                     index=self._names.alias_of(event_id), id=str(event_id), _source_includes=RETURNED
                 )
-            except NotFoundError:
-                require_template(client, self._names)
+            except NotFoundError as error:
+                if cause(error)[0] == "index_not_found_exception":
+                    require_template(client, self._names)
                 raise KeyError(event_id) from None
         return recorded_of(found)
 

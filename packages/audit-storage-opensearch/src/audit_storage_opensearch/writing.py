@@ -36,22 +36,23 @@ class Writer:
 
     def write(self, events: Sequence[RecordedEvent]) -> None:
         """Keep ``events``, as :meth:`audit_core.storages.contract.Storage.write` says."""
-        with translated():
-            homeless = self._create(events)
-            if homeless:
-                for alias in sorted({self._names.alias_of(event.id) for event in homeless}):
-                    make_index(self._client, self._names, alias)
-                for event in self._create(homeless):
-                    alias = self._names.alias_of(event.id)
-                    raise ConfigurationError(
-                        f"The index {self._names.index_behind(alias)} has lost its alias {alias}, under which its "
-                        f"events are written. Add it (POST _aliases)."
-                    )
-
-    def _create(self, events: Sequence[RecordedEvent]) -> list[RecordedEvent]:
-        """Write ``events``; return those whose month has no index yet."""
-        homeless: list[RecordedEvent] = []
         refused: dict[UUID, str] = {}
+        with translated():
+            homeless = self._create(events, refused)
+            for alias in sorted({self._names.alias_of(event.id) for event in homeless}):
+                make_index(self._client, self._names, alias)
+            for event in self._create(homeless, refused):
+                alias = self._names.alias_of(event.id)
+                raise ConfigurationError(
+                    f"The index {self._names.index_behind(alias)} has lost its alias {alias}, under which its events "
+                    f"are written. Add it (POST _aliases)."
+                )
+        if refused:
+            raise PartialWrite(refused)
+
+    def _create(self, events: Sequence[RecordedEvent], refused: dict[UUID, str]) -> list[RecordedEvent]:
+        """Write ``events``; return those whose month has no index yet, and add to ``refused`` what will never be taken."""
+        homeless: list[RecordedEvent] = []
         outage: AuditError | None = None
         known: set[str] = set()
         by_id = {str(event.id): event for event in events}
@@ -76,8 +77,6 @@ class Writer:
             # Another writer may have brought these a moment ago and not yet had them on the disk: a conflict waits for
             # nobody's fsync. A flush writes them there, and is nothing when they are.
             self._client.indices.flush(index=",".join(sorted(known)))
-        if refused:
-            raise PartialWrite(refused)
         return homeless
 
     def _answers(self, events: Iterable[RecordedEvent]) -> Iterator[dict[str, Any]]:
