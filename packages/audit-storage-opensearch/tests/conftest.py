@@ -118,10 +118,11 @@ class Canned:
                 self, method, url, params=None, body=None, timeout=None, ignore=(), headers=None
             ):
                 status, data = canned.answer(method, url, params, body)
-                raw = json.dumps(data)
+                text = isinstance(data, str)
+                raw, kind = (data, "text/plain") if text else (json.dumps(data), "application/json")
                 if not 200 <= status < 300 and status not in ignore:
-                    self._raise_error(status, raw, "application/json")
-                return status, {"content-type": "application/json"}, raw
+                    self._raise_error(status, raw, kind)
+                return status, {"content-type": kind}, raw
 
             def close(self):
                 pass

@@ -77,7 +77,7 @@ def test_what_an_event_has_not_is_left_out():
 
 def test_an_event_comes_back_as_it_was():
     back = recorded_of({"_id": str(MANY.id), "_source": document(MANY)})
-    assert (back, back.event) == (MANY, MANY.event)
+    assert (back, back.event.to_dict()) == (MANY, MANY.event.to_dict())
 
 
 @pytest.mark.parametrize("year", [1, 1900, 1969, 2026, 9999])

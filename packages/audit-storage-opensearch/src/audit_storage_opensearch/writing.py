@@ -55,12 +55,12 @@ class Writer:
         homeless: list[RecordedEvent] = []
         outage: AuditError | None = None
         known: set[str] = set()
-        by_id = {str(event.id): event for event in events}
-        for item in self._answers(events):
+        first = {str(event.id): event for event in reversed(events)}
+        for item in self._answers(reversed(first.values())):
             status = item["status"]
             if status in _CREATED:
                 continue
-            event = by_id[item["_id"]]
+            event = first[item["_id"]]
             if status == _KNOWN:
                 known.add(self._names.alias_of(event.id))
             elif status == _NO_INDEX:
