@@ -55,8 +55,10 @@ class Writer:
         homeless: list[RecordedEvent] = []
         outage: AuditError | None = None
         known: set[str] = set()
-        first = {str(event.id): event for event in reversed(events)}
-        for item in self._answers(reversed(first.values())):
+        first: dict[str, RecordedEvent] = {}
+        for event in events:
+            first.setdefault(str(event.id), event)
+        for item in self._answers(first.values()):
             status = item["status"]
             if status in _CREATED:
                 continue
