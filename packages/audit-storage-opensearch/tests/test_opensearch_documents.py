@@ -1,15 +1,16 @@
 """What is kept of an event, and by which words it is found."""
 
+import dataclasses
 from datetime import UTC, datetime
 
 import pytest
 
 from audit_core.diff import FOREIGN_KEY, MANY_TO_MANY, Change
-from audit_core.event import Actor, Context, Target
+from audit_core.event import Actor, Context, RecordedEvent, Target
 from audit_core.testing import make_event
 from audit_storage_opensearch.documents import document, key, microseconds, recorded_of
 from audit_storage_opensearch.mapping import FIELDS
-from audit_storage_opensearch.words import MAX_CHARACTERS, search_words
+from audit_storage_opensearch.words import MAX_CHARACTERS
 
 MANY = make_event(
     "approve",
@@ -22,7 +23,9 @@ MANY = make_event(
         "owner": Change(
             field="owner", relation=FOREIGN_KEY, label="Owner", before={"pk": 7, "repr": "Carol"}, after=None
         ),
-        "tags": Change(field="tags", relation=MANY_TO_MANY, added=[{"pk": 1, "repr": "Critical"}]),
+        "tags": Change(
+            field="tags", relation=MANY_TO_MANY, added=[{"pk": n, "repr": f"Critical{n}"} for n in range(30)]
+        ),
         "amount": Change(field="amount", before=10, after="12.50"),
         "rate": Change(field="rate", before=0.25, after=True),
         "document": Change(
@@ -42,30 +45,44 @@ MANY = make_event(
 )
 
 
+def words_of(event):
+    return document(event)["words"]
+
+
 def test_the_words_are_those_of_the_database_storage_and_of_the_context():
     django = pytest.importorskip("audit_django.search_words")
     theirs = [w for w in django.search_words(MANY).split() if not w.startswith(("zf", "zm"))]
-    ours = search_words(MANY).split()
+    ours = words_of(MANY).split()
     assert ours[: len(theirs)] != []
     assert set(theirs) <= set(ours)
     assert set(ours) - set(theirs) == {"policies", "42", "firefox", "130", "req", "77", "request"}
 
 
 def test_a_sealed_value_has_no_words():
-    words = search_words(MANY).split()
+    words = words_of(MANY).split()
     assert "ssn" in words
     assert not {"1f2e", "dead", "mac", "sealed"} & set(words)
 
 
 def test_an_event_with_too_many_words_keeps_the_first_ones():
     long = make_event(diff={f"f{n}": (None, " ".join(f"w{n}x{m}" for m in range(60))) for n in range(60)})
-    words = search_words(long)
+    words = words_of(long)
     assert len(words) <= MAX_CHARACTERS
     assert words.split()[-1] in long.text  # and no half of a word
 
 
 def test_a_document_has_no_field_that_the_mapping_has_not():
     assert document(MANY).keys() == FIELDS.keys()
+
+
+def test_an_event_of_another_version_is_read_as_this_one():
+    other = dataclasses.replace(MANY.event, schema_version=2)
+    kept = document(RecordedEvent.of(other, seq=MANY.seq, summary=MANY.summary))
+    expected = document(MANY)
+    assert kept["text"] != expected["text"]
+    for made in (kept, expected):  # in another order: that of the fields, or of their names
+        made |= {"text": None, "fields": sorted(made["fields"]), "words": sorted(made["words"].split())}
+    assert kept == expected
 
 
 def test_what_an_event_has_not_is_left_out():

@@ -14,6 +14,7 @@ MOST_CHARACTERS = 500  # of the server's words
 _THROTTLED = 429
 _TOO_LARGE = 413
 
+BLOCK = "cluster_block_exception"  # somebody or a full disk made the index, or all of them, read-only
 BLOCKED = (
     "Nothing is lost: the events wait and are written when the block is gone. After a full disk (flood-stage watermark) "
     "free space or add nodes, then see that index.blocks.read_only_allow_delete is gone; any other block was set by "
@@ -48,7 +49,7 @@ def translate(error: exceptions.TransportError) -> AuditError:
 
 def by_status(status: int, kind: str, reason: str) -> AuditError:
     """What an answer of this HTTP status and type means, for a request or for one document of it."""
-    if kind == "cluster_block_exception":
+    if kind == BLOCK:
         return RetryableError(f"OpenSearch takes no writes: {reason}. {BLOCKED}")
     match status:
         case 401:

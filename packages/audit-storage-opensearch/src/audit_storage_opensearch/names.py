@@ -29,7 +29,8 @@ def month_of(event_id: UUID) -> str:
     ms = event_id.int >> 80
     if event_id.version != 7 or ms > _LAST_MS:
         return UNDATED
-    return f"{_EPOCH + timedelta(milliseconds=ms):%Y.%m}"
+    moment = _EPOCH + timedelta(milliseconds=ms)
+    return f"{moment.year}.{moment.month:02}"
 
 
 class Names:
