@@ -147,6 +147,14 @@ def test_what_is_there_already_is_flushed_to_the_disk(canned):
     assert len(server.asked(*flush)) == 1
 
 
+def test_a_search_never_leaves_out_the_events_of_a_part_that_fails(canned):
+    search = ("POST", "/audit/_search")
+    server = canned({search: (200, {"hits": {"hits": []}})})
+    server.storage().search(EventQuery())
+    [(params, _)] = server.asked(*search)
+    assert params["allow_partial_search_results"] == b"false"
+
+
 def test_a_server_that_cannot_be_reached():
     storage = OpenSearchStorage("http://audit:s3cret@127.0.0.1:9", timeout_seconds=2)
     with pytest.raises(RetryableError, match="cannot be reached") as caught:
