@@ -106,7 +106,7 @@ def _words(text: str) -> list[dict[str, Any]]:
 
 def _sort(*, in_time: bool, newest_first: bool) -> list[dict[str, Any]]:
     order, missing = ("desc", "_first") if newest_first else ("asc", "_last")
-    history: list[dict[str, Any]] = [{"seq": {"order": order, "missing": missing}}, {"id": "asc"}]
+    history: list[dict[str, Any]] = [{"seq": {"order": order, "missing": missing}}, {"id": order}]
     return [{"occurred_us": order}, *history] if in_time else history
 
 
