@@ -50,7 +50,7 @@ FIELDS: dict[str, dict[str, Any]] = {
 _ANALYSIS = {
     "tokenizer": {
         # The words are in lower case and separated by spaces already. The longest have 400 characters.
-        "audit_words": {"type": "whitespace", "max_token_length": 255},
+        "audit_words": {"type": "whitespace", "max_token_length": 1024},
         "audit_typed": {"type": "pattern", "pattern": r"[^\p{L}\p{N}]+"},
     },
     "analyzer": {

@@ -72,7 +72,7 @@ def _value_texts(value: Any) -> Iterable[str]:
         case int() | float():
             return (str(value),)
         case {"repr": label}:
-            return (str(label)[:MAX_VALUE_CHARACTERS],)
+            return _value_texts(label)  # which may be sealed
         case {"base64": _} | {"sha256": _}:
             return ()
         case dict() if is_sealed(value):
