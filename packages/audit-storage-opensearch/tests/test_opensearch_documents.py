@@ -61,13 +61,17 @@ def test_the_words_are_those_of_the_database_storage_and_of_the_context():
 def test_a_sealed_value_has_no_words():
     sealed = {"sealed": {"mac": "1f2e:dead"}}
     diff = {
-        "owner": Change(field="owner", relation=FOREIGN_KEY, before={"pk": 7, "repr": sealed}, sensitive=True),
+        "owner": Change(
+            field="owner", relation=FOREIGN_KEY, before={"pk": 7, "repr": sealed}, sensitive=True
+        ),
         "agent": Change(field="agent", relation=FOREIGN_KEY, before={"pk": 8, "repr": sealed}),
-        "level": Change(field="level", before="kept", after=sealed, display={"before": "shown"}, sensitive=True),
+        "level": Change(
+            field="level", before="kept", after=sealed, display={"before": "shown"}, sensitive=True
+        ),
     }
     words = [*words_of(MANY).split(), *words_of(make_event(diff=diff)).split()]
     assert {"ssn", "owner", "agent", "level"} <= set(words)
-    assert not {"1f2e", "dead", "mac", "sealed", "kept", "shown", "7", "8"} & set(words) - {"7"}
+    assert not {"1f2e", "dead", "mac", "sealed", "kept", "shown"} & set(words)
 
 
 def test_an_event_with_too_many_words_keeps_the_first_ones():
