@@ -5,8 +5,8 @@
 
 - write: the storage's `write` in batches of 500, against the same documents, ready made, written in the same batches to indices
   of the same template in two other ways: by the client library's own helper, as somebody would who had no storage ("bare
-  client"), and as one request of ready bytes, which leaves nothing to do but wait ("bytes"). They take turns, batch by batch and each
-  first in its turn, so that what else the machine does hits all three.
+  client"), and as one request of ready bytes, which leaves nothing to do but wait ("bytes"). They take turns, batch by batch and
+  each first in its turn, so that what else the machine does hits all three.
 - read: the first page and page 1,000 (or the last there is) of one object's history and of a tenant's, by the storage and by the
   client asking the same and parsing nothing but the JSON.
 
