@@ -1,0 +1,110 @@
+"""The client of opensearch-py, made from the storage's options."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from opensearchpy import OpenSearch
+from opensearchpy.exceptions import ImproperlyConfigured
+
+from audit_core.errors import ConfigurationError
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class Connection:
+    """One client for all threads. It is made when it is first needed, and again in a forked child: a socket that is
+    shared with the parent would mix up their answers.
+    """
+
+    def __init__(
+        self,
+        hosts: str | Sequence[str],
+        *,
+        username: str | None,
+        password: str | None,
+        aws_region: str | None,
+        timeout_seconds: float,
+        client: Mapping[str, Any],
+    ) -> None:
+        self._urls = _urls(hosts)
+        if (username is None) != (password is None):
+            raise ConfigurationError("The options username and password belong together: give both or none.")
+        if aws_region is not None and username is not None:
+            raise ConfigurationError("Give either aws_region or username and password, not both.")
+        if timeout_seconds <= 0:
+            raise ConfigurationError(f"The option timeout_seconds is {timeout_seconds}; it must be above 0.")
+        self._arguments: dict[str, Any] = {"timeout": timeout_seconds, "verify_certs": True}
+        if username is not None:
+            self._arguments["http_auth"] = (username, password)
+        if aws_region is not None:
+            self._arguments["http_auth"] = _aws_signer(aws_region)
+        self._arguments |= client
+        self._lock = threading.Lock()
+        self._client: OpenSearch | None = None
+        self._pid = 0
+
+    def client(self) -> OpenSearch:
+        """The client of this process. Raises :class:`~audit_core.errors.ConfigurationError` for unfit options."""
+        with self._lock:
+            if self._client is None or self._pid != os.getpid():
+                try:
+                    self._client = OpenSearch(self._urls, **self._arguments)
+                except ImproperlyConfigured as error:
+                    raise ConfigurationError(f"The OpenSearch client cannot be made: {error}.") from error
+                self._pid = os.getpid()
+            return self._client
+
+    def close(self) -> None:
+        """Close the sockets of this process; the next use opens new ones."""
+        with self._lock:
+            if self._client is not None and self._pid == os.getpid():
+                self._client.close()
+            self._client = None
+
+    def insecurities(self) -> list[str]:
+        """What is wrong with the protection of this connection, in words."""
+        encrypted = [url for url in self._urls if urlsplit(url).scheme == "https"]
+        if encrypted and not self._arguments["verify_certs"]:
+            return [
+                "The server's certificate is not verified (verify_certs is off), so anybody on the way can read and "
+                "change events. Name the authority's certificate instead: OPTIONS['client'] = {'ca_certs': path}."
+            ]
+        remote = [url for url in self._urls if urlsplit(url).hostname not in _LOOPBACK]
+        if set(remote) - set(encrypted):
+            return ["Events and credentials travel without encryption. Use https:// in the option hosts."]
+        return []
+
+
+def _urls(hosts: str | Sequence[str]) -> list[str]:
+    urls = [hosts] if isinstance(hosts, str) else list(hosts)
+    for number, url in enumerate(urls):
+        parts = urlsplit(url) if isinstance(url, str) else None
+        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+            # The address itself may hold a password, so it is not shown.
+            raise ConfigurationError(
+                f"Address {number + 1} in the option hosts is none: write 'https://search.example.com:9200'."
+            )
+    if not urls:
+        raise ConfigurationError("The option hosts is empty: name at least one address.")
+    return urls
+
+
+def _aws_signer(region: str) -> Any:
+    """Signs each request with what boto3 finds: a role, a profile, the environment."""
+    try:
+        import boto3  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise ConfigurationError(
+            'The option aws_region needs boto3: pip install "audit-storage-opensearch[aws]".'
+        ) from error
+    from opensearchpy import Urllib3AWSV4SignerAuth
+
+    credentials = boto3.Session().get_credentials()
+    if credentials is None:
+        raise ConfigurationError("boto3 finds no AWS credentials: give this process a role or a profile.")
+    return Urllib3AWSV4SignerAuth(credentials, region)
