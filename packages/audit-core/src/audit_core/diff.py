@@ -74,7 +74,10 @@ class Change(NamedTuple):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Change:
         """The change whose JSON form ``data`` is."""
-        return cls(**{name: data[name] for name in cls._fields if name in data})
+        try:
+            return cls(**data)
+        except TypeError:  # a newer version wrote keys that this one does not know
+            return cls(**{name: data[name] for name in cls._fields if name in data})
 
 
 Diff: TypeAlias = Mapping[str, Change]

@@ -181,7 +181,7 @@ class Event:
             actor=_part(Actor, data.get("actor")),
             on_behalf_of=_part(Actor, data.get("on_behalf_of")),
             target=_part(Target, data.get("target")),
-            related=tuple(Target(**_known(Target, item)) for item in data.get("related", ())),
+            related=tuple(_made(Target, item) for item in data.get("related", ())),
             tenant=data.get("tenant"),
             reason=data.get("reason"),
             context=_part(Context, data.get("context")) or NO_CONTEXT,
@@ -194,12 +194,15 @@ class Event:
 _P = TypeVar("_P", bound=_Part)
 
 
-def _known(part: type[_Part], data: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: data[name] for name in part.__dataclass_fields__ if name in data}  # type: ignore[attr-defined]
+def _made(part: type[_P], data: Mapping[str, Any]) -> _P:
+    try:
+        return part(**data)
+    except TypeError:  # a newer version wrote keys that this one does not know
+        return part(**{name: data[name] for name in part.__dataclass_fields__ if name in data})  # type: ignore[attr-defined]
 
 
 def _part(part: type[_P], data: Mapping[str, Any] | None) -> _P | None:
-    return None if data is None else part(**_known(part, data))
+    return None if data is None else _made(part, data)
 
 
 def format_timestamp(moment: datetime) -> str:

@@ -86,7 +86,7 @@ class EventQuery:
 @dataclass(frozen=True, slots=True)
 class Page:
     """Some events, newest first; ``next`` is the cursor of the page after it (older events), ``None`` at the
-    end.
+    end. A store that has no index for a filter may end a page early, even an empty one, and say where to go on.
 
     ``newest`` is the cursor from which ``EventQuery(newer=True)`` sees what came since: that of the first
     event here, or the one that was asked with when nothing newer has come; ``None`` when there is no event.

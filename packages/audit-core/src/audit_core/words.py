@@ -20,11 +20,15 @@ MAX_ITEMS = 20  # of one list or mapping
 MAX_CHARACTERS = 8000  # of all words of one event
 
 
-def words_of(recorded: RecordedEvent) -> list[str]:
-    """The different words of an event and of its sentence, if it has one already, in lower case, in the order of their places."""
+def words_of(recorded: RecordedEvent, *further: str | None) -> list[str]:
+    """The different words of an event and of its sentence, if it has one already, in lower case, in the order of their places.
+
+    The words of ``further`` texts stand last, where the limit cuts first.
+    """
     texts = _texts(recorded.event)
     if recorded.summary:
         texts.append(recorded.summary)
+    texts += filter(None, further)
     words = list(dict.fromkeys(WORD.findall(" ".join(texts).lower())))
     left = MAX_CHARACTERS - sum(map(len, words)) - len(words)
     while left < 0:

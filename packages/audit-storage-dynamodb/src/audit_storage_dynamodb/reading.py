@@ -10,7 +10,7 @@ from uuid import UUID
 
 from audit_core.event import RecordedEvent
 from audit_core.query import EventQuery, InvalidQuery, Page, encode_cursor
-from audit_core.storages.memory import matches
+from audit_core.storages.matching import matches
 from audit_storage_dynamodb import batches
 from audit_storage_dynamodb.items import BODY_ATTRIBUTES, Item, key_of, part_prefix, recorded_of
 from audit_storage_dynamodb.keys import INDEX_KEYS

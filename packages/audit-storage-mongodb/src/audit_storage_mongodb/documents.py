@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from audit_core.codec import leaf_hash, safe_text
 from audit_core.errors import ConfigurationError
 from audit_core.event import RecordedEvent, format_timestamp
-from audit_storage_mongodb.words import words_of
+from audit_core.words import words_of
 
 Document: TypeAlias = dict[str, Any]
 

@@ -9,11 +9,10 @@ from typing import Any, TypeAlias
 from audit_core.codec import safe_text
 from audit_core.event import format_timestamp
 from audit_core.query import EventQuery, InvalidQuery, decode_cursor
-from audit_storage_mongodb.words import WORD
+from audit_core.words import words_in
 
 Condition: TypeAlias = dict[str, Any]
 
-MAX_WORDS = 250  # of one search
 _ORDER = r"(?:[0-9]{16}|~)\.[0-9a-f]{32}"
 _POSITIONS = {
     "order": re.compile(_ORDER),
@@ -64,7 +63,7 @@ def _words(text: str) -> list[Condition]:
     """All words occur; the last may be the beginning of one, so that typing finds."""
     if not text.strip():
         return []
-    words = WORD.findall(text.lower())[:MAX_WORDS]
+    words = words_in(text)
     if not words:
         return [{"words": {"$in": []}}]  # nothing is found by what is no word
     *whole, last = words

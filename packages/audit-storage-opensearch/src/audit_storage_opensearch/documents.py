@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from audit_core.codec import leaf_hash, safe_text
-from audit_core.event import SCHEMA_VERSION, RecordedEvent
-from audit_storage_opensearch.words import search_words
+from audit_core.event import RecordedEvent, format_timestamp
+from audit_core.words import words_of
 
 MOST_CHARACTERS = 512  # of a value that is asked for; Lucene's terms end at 32,766 bytes
 RETURNED = ["text", "seq", "summary"]  # what an event is read from
@@ -35,33 +34,30 @@ def microseconds(moment: datetime) -> int:
 
 
 def document(recorded: RecordedEvent) -> dict[str, Any]:
-    """What is kept of an event. What it does not have is left out.
-
-    It is made from the JSON of the text: an event is parsed here for nothing else, and its objects take twice as long.
-    """
-    data = json.loads(recorded.text)
-    if data.get("schema_version") != SCHEMA_VERSION:
-        data = recorded.event.to_dict()
-    actor, target, context = data.get("actor", {}), data.get("target", {}), data.get("context", {})
+    """What is kept of an event. What it does not have is left out."""
+    event = recorded.event
+    actor, target, context = event.actor, event.target, event.context
     summary = None if recorded.summary is None else safe_text(recorded.summary)
+    # Of the context, the database storage finds the address alone.
+    words = words_of(recorded, context.path, context.user_agent, context.request_id, context.source)
     fields = {
         "id": str(recorded.id),
         "seq": recorded.seq,
-        "occurred_us": microseconds(datetime.fromisoformat(data["occurred_at"])),
-        "occurred_at": data["occurred_at"],
-        "category": _key(data["category"]),
-        "action": _key(data["action"]),
-        "outcome": _key(data["outcome"]),
-        "tenant": _key(data.get("tenant")),
-        "actor_id": _key(actor.get("id")),
-        "actor": actor.get("repr") or actor.get("username") or actor.get("email") or actor.get("id"),
-        "target_type": _key(target.get("type")),
-        "target_id": _key(target.get("id")),
-        "target": target.get("repr"),
-        "request_id": _key(context.get("request_id")),
-        "ip": context.get("ip"),
-        "fields": [*map(_key, data.get("diff", ()))] or None,
-        "words": search_words(data, summary),
+        "occurred_us": microseconds(event.occurred_at),
+        "occurred_at": format_timestamp(event.occurred_at),
+        "category": key(event.category),
+        "action": key(event.action),
+        "outcome": key(event.outcome),
+        "tenant": _key(event.tenant),
+        "actor_id": actor and _key(actor.id),
+        "actor": actor and actor.label,
+        "target_type": target and key(target.type),
+        "target_id": target and _key(target.id),
+        "target": target and target.repr,
+        "request_id": _key(context.request_id),
+        "ip": context.ip,
+        "fields": [*map(key, event.diff)] or None,
+        "words": " ".join(words),
         "text": recorded.text,
         "summary": summary,
     }

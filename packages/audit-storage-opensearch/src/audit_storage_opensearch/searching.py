@@ -12,8 +12,8 @@ from uuid import UUID
 
 from audit_core.event import RecordedEvent
 from audit_core.query import EventQuery, InvalidQuery, Page, decode_cursor, encode_cursor
+from audit_core.words import words_in
 from audit_storage_opensearch.documents import RETURNED, key, microseconds, recorded_of
-from audit_storage_opensearch.words import MOST_WORDS, WORD
 
 _LONG = range(-(2**63), 2**63)
 _UNNUMBERED = _LONG[-1]  # what OpenSearch sorts a missing number as here: newer than all that have one
@@ -97,7 +97,7 @@ def _period(query: EventQuery) -> list[dict[str, Any]]:
 def _words(text: str) -> list[dict[str, Any]]:
     if not text.strip():
         return []
-    words = WORD.findall(text.lower())[:MOST_WORDS]
+    words = words_in(text)
     if not words:
         return [_NOTHING]
     whole = [{"term": {"words": word}} for word in dict.fromkeys(words[:-1])]

@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
-from audit_core.event import Event, RecordedEvent, format_timestamp
+from audit_core.event import RecordedEvent, format_timestamp
 from audit_core.query import EventQuery, Page, decode_cursor, encode_cursor
-from audit_core.storages.text import matches_words, searchable_text
+from audit_core.storages.matching import matches
 
 Position: TypeAlias = tuple[str | int, ...]
 
@@ -110,28 +110,4 @@ def _page(
         events=[kept.recorded for kept in found],
         next=encode_cursor(*position(found[-1])) if more else None,
         newest=encode_cursor(*position(found[0])) if found else newest,
-    )
-
-
-def matches(query: EventQuery, recorded: RecordedEvent) -> bool:
-    """Whether an event passes every filter of ``query`` (its cursor and limit are no filters)."""
-    return _matches_event(query, recorded.event) and (
-        not query.text.strip() or matches_words(query.text, searchable_text(recorded))
-    )
-
-
-def _matches_event(query: EventQuery, event: Event) -> bool:
-    target, actor = event.target, event.actor
-    return (
-        (not query.target_types or (target is not None and target.type in query.target_types))
-        and (query.target_id is None or (target is not None and target.id == query.target_id))
-        and (query.actor_id is None or (actor is not None and actor.id == query.actor_id))
-        and (not query.categories or event.category in query.categories)
-        and (not query.actions or event.action in query.actions)
-        and (query.outcome is None or event.outcome == query.outcome)
-        and (query.field is None or query.field in event.diff)
-        and (query.request_id is None or event.context.request_id == query.request_id)
-        and (query.tenants is None or event.tenant in query.tenants)
-        and (query.since is None or event.occurred_at >= query.since)
-        and (query.until is None or event.occurred_at < query.until)
     )

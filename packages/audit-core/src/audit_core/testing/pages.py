@@ -77,6 +77,12 @@ class PageTests:
         assert sizes == [3, 3, 3, 1]
         assert self.walk(storage, limit=3) == [event.id for event in reversed(events)]
 
+    def test_events_of_one_moment_without_a_seq_have_an_order_too(self, storage: Any) -> None:
+        events = [make_event(occurred_at=NOON) for _ in range(7)]
+        self.keep(storage, events)
+        for history in ({}, {"target_types": ["policies.Policy"], "target_id": "1"}):
+            assert sorted(self.walk(storage, limit=2, **history)) == sorted(event.id for event in events)
+
     def test_the_last_full_page_has_no_next(self, storage: Any) -> None:
         self.add(storage, *self.make_series(6))
         assert [len(page.events) for page in self.pages(storage, limit=3)] == [3, 3]

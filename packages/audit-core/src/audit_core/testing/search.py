@@ -175,7 +175,11 @@ class SearchContract(PageTests):
         return self.add(
             storage,
             make_event(diff={"owner": owner}, summary="Alice handed it over."),
-            make_event(target=Target(type="p.P", id="3", repr="O'Brien & Söhne"), diff={"note": note}),
+            make_event(
+                target=Target(type="p.P", id="3", repr="O'Brien & Söhne"),
+                diff={"note": note},
+                context=Context(ip="203.0.113.9"),
+            ),
         )
 
     @pytest.mark.parametrize(
@@ -195,6 +199,11 @@ class SearchContract(PageTests):
             ("söhne", [1]),
             ("O'Brien", [1]),
             ("remark", [1]),
+            ("203.0.113.9", [1]),
+            ("zeb", [1]),  # the last word may be the beginning of one, so that typing finds
+            ("alice zeb", [1]),
+            ("zeb alice", []),
+            ("ebra", []),
             ("unicorn", []),
             ("alice unicorn", []),
         ],
@@ -226,3 +235,13 @@ class SearchContract(PageTests):
         self.add(storage, make_event(diff={"ssn": ssn}))
         assert self.found(storage, text="deadbeef") == []
         assert self.found(storage, text="1f2e3d4c") == []
+
+    def test_a_label_that_is_sealed_or_unknown_has_no_words(self, storage: Any) -> None:
+        labels = [{"sealed": {"mac": "1f2e3d4c:deadbeef", "ct": "Y2lwaGVy"}}, None]
+        owners = [
+            Change(field="owner", relation=FOREIGN_KEY, after={"pk": 7, "repr": label}) for label in labels
+        ]
+        events = self.add(storage, *(make_event(diff={"owner": owner}) for owner in owners))
+        for word in ("deadbeef", "sealed", "mac", "y2lwagvy", "none"):
+            assert self.found(storage, text=word) == []
+        assert self.found(storage, text="owner") == [event.id for event in reversed(events)]

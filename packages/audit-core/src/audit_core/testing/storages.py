@@ -109,6 +109,11 @@ class StorageContract:
         storage.write([event, event])
         self.assert_stored(storage, [event])
 
+    def test_of_one_id_in_a_batch_the_first_is_kept(self, storage: Any) -> None:
+        [event] = make_events(1, first_seq=1)
+        storage.write([event, make_event(id=event.id, action="forged", seq=1)])
+        self.assert_stored(storage, [event])
+
     def test_two_workers_may_write_the_same_batch(self, storage: Any) -> None:
         # A worker that lost its lease while it was writing is still writing when the next one begins.
         events = make_events(50, first_seq=1)
