@@ -208,7 +208,7 @@ def test_two_distributions_with_one_plugin_name_are_both_out(installed):
 
 def test_an_unknown_name_says_what_there_is_and_what_may_have_been_meant(installed):
     installed.add("audit-storage-shelf", STORAGE)
-    installed.add("audit-storage-s3", BROKEN, version="0.7")
+    installed.add("audit-storage-tape", BROKEN, version="0.7")
     with pytest.raises(UnknownBackendError) as caught:
         manager(installed).factory("storage", "shelv")
     message = str(caught.value)
@@ -216,7 +216,7 @@ def test_an_unknown_name_says_what_there_is_and_what_may_have_been_meant(install
     assert "There is no storage 'shelv'. Did you mean 'shelf'?" in message
     assert "Installed are: shelf." in message
     assert (
-        "audit-storage-s3 (audit-storage-s3 0.7), which may have it, is broken: ModuleNotFoundError"
+        "audit-storage-tape (audit-storage-tape 0.7), which may have it, is broken: ModuleNotFoundError"
         in message
     )
 
@@ -266,14 +266,14 @@ def test_a_registered_path_is_imported_when_it_is_used_and_its_failure_names_the
         def audit_register_storages():
             return {"s3": "audit_storage_s3_client.Storage"}
     """
-    installed.add("audit-storage-s3", source, version="0.7")
+    installed.add("audit-storage-tape", source, version="0.7")
     (installed.folder / "audit_storage_s3_client.py").write_text(BROKEN)
     plugins = manager(installed)
     assert only(plugins.plugins()).state == "ok"
     with pytest.raises(ConfigurationError) as caught:
         plugins.factory("storage", "s3")
     message = str(caught.value)
-    assert "The storage 's3' of plugin audit-storage-s3 (audit-storage-s3 0.7) cannot be imported" in message
+    assert "The storage 's3' of plugin audit-storage-tape (audit-storage-tape 0.7) cannot be imported" in message
     assert "No module named 'a_client_library_that_is_missing'" in message
 
 

@@ -2,7 +2,7 @@
 
 What every backend may have besides its contract is called through here: ``setup()`` creates what it needs (a
 table, a bucket, a topic) and may be called again; ``check()`` returns its problems in words; ``close()``
-gives up its connections.
+gives up its connections, and the next call opens new ones.
 """
 
 from __future__ import annotations

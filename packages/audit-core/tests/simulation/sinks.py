@@ -83,3 +83,15 @@ class SinkClient:
         if poison:
             world.count("partial writes", f"without {names(poison)}")
             raise PartialWrite({event.id: "refused" for event in poison})
+
+
+class BatchingClient(SinkClient):
+    """A connection to a sink for which each batch has a price."""
+
+    batch_size = 6
+    flush_interval_seconds = 30.0
+
+
+def client_of(worker: Worker, sink: Sink) -> SinkClient:
+    """A worker's connection to this sink: the one called ``two`` asks for larger batches."""
+    return BatchingClient(worker, sink) if sink.name == "two" else SinkClient(worker, sink)

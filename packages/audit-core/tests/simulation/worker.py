@@ -15,7 +15,7 @@ from audit_core.testing import VirtualClock
 
 from .fiber import Fiber
 from .invariants import Invariant
-from .sinks import SinkClient
+from .sinks import client_of
 from .witness import FENCED_WRITES
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Worker:
         self._log = LogClient(self)
         self._relay = Relay(
             self._log,
-            {sink.name: SinkClient(self, sink) for sink in self.world.sinks.values()},
+            {sink.name: client_of(self, sink) for sink in self.world.sinks.values()},
             summarizer=(one_word := OneWord()),
             fallback=one_word,
             owner=self.name,
@@ -169,11 +169,11 @@ class Worker:
     def run_lane(self) -> None:
         """One lane, as a thread of a real worker does."""
         lanes = [(SEQUENCER, SUMMARIES), *((name,) for name in self.world.started)]
-        self._run(self.world.random.choice(lanes))
+        self._run(self.world.random.choice(lanes), patient=True)
 
-    def _run(self, stages: Sequence[str]) -> None:
+    def _run(self, stages: Sequence[str], *, patient: bool = False) -> None:
         self.world.note("runs", *stages)
-        report = self._relay.run_once(only=stages)
+        report = self._relay.run_once(only=stages, patient=patient)
         for stage in report.stages.values():
             if stage.state is State.LOST:
                 self.world.count("leases lost", stage.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from functools import cache, lru_cache, partial
+from functools import partial
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -15,24 +15,35 @@ from audit_core.plugins.manager import get_plugin_manager
 from audit_django.conf import get_settings, read
 from audit_django.storages.database import DatabaseStorage
 
+_made: dict[str, Any] = {}
 
-@cache
+
+def _backend(kind: str, config: Mapping[str, Any], label: str) -> Any:
+    if label not in _made:
+        _made[label] = backends.build(kind, config, label=label)
+    return _made[label]
+
+
 def storage(name: str) -> Any:
     """The storage of this name in ``STORAGES``. Raises :class:`~audit_core.errors.ConfigurationError`."""
-    return backends.build("storage", get_settings().storages[name], label=f"AUDIT['STORAGES']['{name}']")
+    return _backend("storage", get_settings().storages[name], f"AUDIT['STORAGES']['{name}']")
 
 
-@cache
 def stream(name: str) -> Any:
     """The stream of this name in ``STREAMS``."""
-    return backends.build("stream", get_settings().streams[name], label=f"AUDIT['STREAMS']['{name}']")
+    return _backend("stream", get_settings().streams[name], f"AUDIT['STREAMS']['{name}']")
 
 
-@lru_cache(maxsize=1)
 def summarizer() -> Any:
     """The summarizer; ``None`` where no sentences are to be written."""
     config = get_settings().summarizer
-    return None if config is None else backends.build("summarizer", config, label="AUDIT['SUMMARIZER']")
+    return None if config is None else _backend("summarizer", config, "AUDIT['SUMMARIZER']")
+
+
+def close() -> None:
+    """Give up the connections of every backend that was made; what is asked next opens new ones."""
+    for backend in list(_made.values()):
+        backends.close(backend)
 
 
 def sinks() -> Mapping[str, Any]:
@@ -71,11 +82,10 @@ def load() -> None:
 
 def _forget(*, setting: str, **kwargs: Any) -> None:
     if setting == "AUDIT":
-        storage.cache_clear()
-        stream.cache_clear()
-        summarizer.cache_clear()
+        close()
+        _made.clear()
 
 
 setting_changed.connect(_forget)
-if hasattr(os, "register_at_fork"):  # clients are not shared with a child
-    os.register_at_fork(after_in_child=lambda: _forget(setting="AUDIT"))
+if hasattr(os, "register_at_fork"):  # clients are not shared with a child, nor closed by it
+    os.register_at_fork(after_in_child=_made.clear)

@@ -62,7 +62,7 @@ def _examine() -> tuple[Health, list[dict[str, Any]]]:
 
 
 def _health(found: TrailStats, *, has_sinks: bool) -> Health:
-    if has_sinks and found.lag_seconds > MAX_LAG_SECONDS:
+    if has_sinks and found.late_seconds > MAX_LAG_SECONDS:
         return Health.FAILING
     if found.parked or any(reader.state is SinkState.PAUSED for reader in found.readers):
         return Health.DEGRADED

@@ -51,6 +51,10 @@ class DjangoTrail(Trail):
         """The names of the storages and streams but the log's own tables."""
         return backends.sinks().keys()
 
+    def sink(self, name: str) -> Any:
+        """That of the settings."""
+        return backends.sinks()[name]
+
     @property
     def key_table(self) -> DjangoKeyTable:
         """That of the alias."""
@@ -105,6 +109,10 @@ class DjangoInstallation(Installation):
     def backends(self) -> Mapping[str, Callable[[], Any]]:
         """Every storage, every stream and the summarizer."""
         return backends.configured()
+
+    def close(self) -> None:
+        """Give up the connections of what was made."""
+        backends.close()
 
     def findings(self) -> Sequence[Finding]:
         """The system checks of the trail, and migrations that were not run."""

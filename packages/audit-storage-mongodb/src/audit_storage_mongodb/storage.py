@@ -56,9 +56,10 @@ class MongoStorage:
             raise ConfigurationError(f"timeout_seconds is {timeout_seconds}; it must be above 0.")
         self._uri = uri
         self._retention_days = retention_days
-        self._client = connect(uri, timeout_seconds)
-        self._events, self._chunks = open_collections(self._client, database, collection)
+        self._timeout_seconds = timeout_seconds
+        self._names = (database, collection)
         self._found = False
+        self._open()
 
     def setup(self) -> None:
         """Create the collections and indexes that are missing. Safe to run at any time; no event is touched.
@@ -73,8 +74,9 @@ class MongoStorage:
         return health.problems(self._client, self._uri, self._events, self._chunks, self._retention_days)
 
     def close(self) -> None:
-        """Close the connections. The storage cannot be used any more."""
+        """Close the connections; the next use opens new ones."""
         self._client.close()
+        self._open()
 
     def write(self, events: Sequence[RecordedEvent]) -> None:
         """Insert those of ``events`` whose id is new; return when a majority has them in its journal.
@@ -153,6 +155,10 @@ class MongoStorage:
                 removed += self._events.delete_many({"_id": {"$in": ids}}).deleted_count
             self._chunks.delete_many({"_id": {"$lt": moment}})
             return removed
+
+    def _open(self) -> None:
+        self._client = connect(self._uri, self._timeout_seconds)
+        self._events, self._chunks = open_collections(self._client, *self._names)
 
     def _require_collection(self) -> None:
         # MongoDB would create it at the first insert, without an index.

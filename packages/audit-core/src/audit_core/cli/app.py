@@ -66,6 +66,4 @@ def audit(
     """The audit trail: move its events, look at it, clean it, examine it."""
     from audit_core.operate.standalone import load_installation
 
-    load = cache(lambda: load_installation(config))
-    ctx.obj = load
-    ctx.call_on_close(lambda: load().close() if load.cache_info().currsize else None)
+    ctx.obj = cache(lambda: load_installation(config))

@@ -31,8 +31,10 @@ class Group(TyperGroup):
 
 
 def installation(ctx: typer.Context) -> Installation:
-    """The installation, made when a command first asks for it."""
-    return ctx.obj()  # type: ignore[no-any-return]
+    """The installation, made when a command first asks for it, and closed when the command ends."""
+    made: Installation = ctx.obj()
+    ctx.find_root().call_on_close(made.close)
+    return made
 
 
 def trails(ctx: typer.Context, name: str | None) -> list[Trail]:

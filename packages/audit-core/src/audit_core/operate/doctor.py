@@ -66,7 +66,7 @@ def _trail(trail: Trail) -> Iterator[Finding]:
             yield Finding(
                 subject, Level.PROBLEM, f"It failed {reader.failures} times in a row: {reader.error}"
             )
-        elif reader.lag_seconds > MAX_LAG_SECONDS:
+        elif reader.late_seconds > MAX_LAG_SECONDS:
             words = f"{reader.lag_events:,} events and {reader.lag_seconds:,.0f} s behind. Is a relay running? Is it enough?"
             yield Finding(subject, Level.PROBLEM, words)
         else:

@@ -73,11 +73,15 @@ class StandaloneTrail(Trail):
         """The storages and streams of the file."""
         return self._labels.keys()
 
+    def sink(self, name: str) -> Any:
+        """What the file describes."""
+        return self._installation.made(self._labels[name])
+
     def relay(self, settings: RelaySettings) -> Relay:
         """A relay with these settings."""
         return Relay(
             self.log,
-            {name: self._installation.made(label) for name, label in self._labels.items()},
+            {name: self.sink(name) for name in self._labels},
             starts=self._installation.config.starts,
             summarizer=self._installation.made("SUMMARIZER"),
             hooks=get_plugin_manager(),

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from audit_core.errors import AuditError
 from audit_core.log import RESERVED, SEQUENCER, SUMMARIES, TRIMMER, Cursor
 from audit_core.operate.trail import Trail
+from audit_core.storages.contract import BatchingStorage
 
 
 class SinkState(StrEnum):
@@ -23,13 +25,18 @@ class SinkState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReaderStats:
-    """One reader of the log. ``lag_seconds``: the age of the oldest event that it has not taken."""
+    """One reader of the log.
+
+    ``lag_seconds`` is the age of the oldest event that it has not taken; ``late_seconds`` what of it is not due to its
+    waiting for a larger batch.
+    """
 
     name: str
     state: SinkState
     seq: int
     lag_events: int
     lag_seconds: float
+    late_seconds: float
     parked: int
     failures: int
     retry_at: datetime | None
@@ -57,10 +64,10 @@ class TrailStats:
         return sum(reader.parked for reader in self.readers)
 
     @property
-    def lag_seconds(self) -> float:
-        """The age of the oldest event that has not reached every reader that is not paused."""
-        lags = [r.lag_seconds for r in self.readers if r.state not in (SinkState.PAUSED, SinkState.GONE)]
-        return max(self.waiting_seconds, *lags, 0.0) if lags else self.waiting_seconds
+    def late_seconds(self) -> float:
+        """How late the oldest event is that has not reached every reader that is not paused."""
+        late = [r.late_seconds for r in self.readers if r.state not in (SinkState.PAUSED, SinkState.GONE)]
+        return max(self.waiting_seconds, *late, 0.0) if late else self.waiting_seconds
 
 
 def stats(trail: Trail) -> TrailStats:
@@ -75,6 +82,7 @@ def stats(trail: Trail) -> TrailStats:
     def reader(name: str) -> ReaderStats:
         cursor = cursors.get(name) or Cursor(name)
         oldest = log.read(cursor.seq, 1) if cursor.seq < head else ()
+        lag_seconds = _age(now, oldest[0].event.occurred_at if oldest else None)
         return ReaderStats(
             name=name,
             state=_state(
@@ -82,7 +90,8 @@ def stats(trail: Trail) -> TrailStats:
             ),
             seq=cursor.seq,
             lag_events=max(0, head - cursor.seq),
-            lag_seconds=_age(now, oldest[0].event.occurred_at if oldest else None),
+            lag_seconds=lag_seconds,
+            late_seconds=max(0.0, lag_seconds - _patience_seconds(trail, name)),
             parked=parked.get(name, 0),
             failures=cursor.failures,
             retry_at=cursor.retry_at,
@@ -98,6 +107,16 @@ def stats(trail: Trail) -> TrailStats:
         trimmed=cursors[TRIMMER].seq if TRIMMER in cursors else 0,
         readers=tuple(reader(name) for name in names),
     )
+
+
+def _patience_seconds(trail: Trail, name: str) -> float:
+    if name not in trail.sinks:
+        return 0.0
+    try:
+        sink = trail.sink(name)
+    except AuditError:  # which `check` reports
+        return 0.0
+    return sink.flush_interval_seconds if isinstance(sink, BatchingStorage) else 0.0
 
 
 def _state(cursor: Cursor, head: int, now: datetime, *, new: bool, gone: bool) -> SinkState:

@@ -39,6 +39,10 @@ class Trail(ABC):
     def sinks(self) -> Collection[str]:
         """The names of the sinks that are configured."""
 
+    @abstractmethod
+    def sink(self, name: str) -> Any:
+        """The storage or stream of this name. Raises :class:`~audit_core.errors.ConfigurationError` when it cannot be made."""
+
     @property
     def key_table(self) -> KeyTable:
         """The table of data keys. Raises :class:`~audit_core.errors.ConfigurationError` where there is none."""
@@ -114,6 +118,10 @@ class Installation(ABC):
     @abstractmethod
     def findings(self) -> Sequence[Finding]:
         """What the framework itself knows: its settings, its migrations, its plugins."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give up the connections of the backends; what is asked next opens new ones."""
 
     def trail(self, name: str | None) -> Trail:
         """The trail of this name; the first without one."""

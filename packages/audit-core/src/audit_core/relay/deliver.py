@@ -16,7 +16,7 @@ from audit_core.relay.park import park_refusals
 from audit_core.relay.report import StageReport, State, words_of
 from audit_core.relay.settings import Start
 from audit_core.relay.stage import Tools
-from audit_core.storages.contract import Storage
+from audit_core.storages.contract import BatchingStorage, Storage
 from audit_core.streams.contract import Stream
 
 Write: TypeAlias = Callable[[Sequence[RecordedEvent]], None]
@@ -42,6 +42,9 @@ class DeliverStage:
         self._start = start
         self.write = write_of(name, sink)
         self._tools = tools
+        self._batch_size, self._patience_seconds = tools.settings.batch_size, 0.0
+        if isinstance(sink, BatchingStorage):
+            self._batch_size, self._patience_seconds = sink.batch_size, sink.flush_interval_seconds
         self._last_call_seconds = 0.0
 
     @property
@@ -54,13 +57,15 @@ class DeliverStage:
             cap_seconds=settings.lease_cap_seconds,
         )
 
-    def turn(self, stop: threading.Event) -> StageReport:
-        """Some batches. Without anything to do this is one query, and no lease is taken."""
+    def turn(self, stop: threading.Event, *, patient: bool = False) -> StageReport:
+        """Some batches. Without anything to do this is one query, and no lease is taken; while a patient turn waits for a
+        larger batch, it is two.
+        """
         tools, log = self._tools, self._tools.log
         cursors = {cursor.name: cursor for cursor in log.cursors()}
         head = cursors[tools.readable].seq if tools.readable in cursors else 0
         mine = cursors.get(self.name) or self._begin()
-        if mine.seq >= head:
+        if not self._is_due(mine.seq, head, patient):
             return StageReport(self.name)
         hold = None if mine.paused else tools.hold(self.name, self.ttl_seconds)
         if hold is None:
@@ -70,16 +75,36 @@ class DeliverStage:
             position = log.cursor(self.name).seq
             blocked = Blocked(log.parked_targets(self.name))
             for _ in range(tools.settings.batches_per_turn):
-                if position >= head or stop.is_set():
+                if not self._is_due(position, head, patient) or stop.is_set():
                     break
-                through = min(position + tools.settings.batch_size, head)
+                through = min(position + self._batch_size, head)
                 turn = self._deliver(hold, blocked, position, through)
                 report = report.then(turn)
                 if turn.state is State.FAILED:
                     return report
                 position = through
-        done = position >= head
+            done = not self._is_due(position, head, patient)
         return report.then(StageReport(self.name, state=State.IDLE if done else State.BUSY))
+
+    def _is_due(self, position: int, head: int, patient: bool) -> bool:
+        """Whether what is above ``position`` is enough for a batch, or has waited for long enough."""
+        if position >= head:
+            return False
+        if not patient or not self._patience_seconds or head - position >= self._batch_size:
+            return True
+        log = self._tools.log
+        waiting = log.read(position, 1)
+        try:
+            since = waiting[0].event.occurred_at
+        except (
+            IndexError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+        ):  # trimmed, or no event: nothing to wait for
+            return True
+        return (log.now() - since).total_seconds() >= self._patience_seconds
 
     def _begin(self) -> Cursor:
         """The cursor of a sink that has none yet. Of workers that begin at once, the first decides."""

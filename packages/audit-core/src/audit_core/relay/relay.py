@@ -110,13 +110,15 @@ class Relay:
         *,
         only: Collection[str] | None = None,
         budget_seconds: float | None = None,
+        patient: bool = False,
     ) -> Report:
         """Go round the stages until nothing is left, or nothing can be done now, and say what was done.
 
         A stage that fails, whatever with, stops no other; the error is in the report and in the log
         ``audit.relay``. ``only`` names the stages to run (:data:`~audit_core.log.SEQUENCER`,
         :data:`~audit_core.log.SUMMARIES` and sinks). ``stop`` ends the pass after the batch under way;
-        ``budget_seconds`` ends it when they are over.
+        ``budget_seconds`` ends it when they are over. ``patient`` lets a storage that asks for larger batches wait for them
+        (:class:`~audit_core.storages.contract.BatchingStorage`): it is for callers that come again within seconds.
         """
         stop = stop or _NEVER
         names = [name for name in self._stages if only is None or name in only]
@@ -129,7 +131,7 @@ class Relay:
                 over = stop.is_set() or (deadline is not None and self._tools.monotonic() >= deadline)
                 if over:
                     break
-                turn = self._turn(self._stages[name], stop)
+                turn = self._turn(self._stages[name], stop, patient)
                 reports[name] = reports[name].then(turn) if name in reports else turn
                 moved = moved or turn.moved or turn.state is State.BUSY  # past trimmed events, say
                 if turn.state not in (State.IDLE, State.BUSY):
@@ -147,9 +149,9 @@ class Relay:
             raise ConfigurationError(f"There is no sink {sink!r}. The sinks are: {known}.")
         return retry(self._tools, self._sinks[sink], stop or _NEVER)
 
-    def _turn(self, stage: Stage, stop: threading.Event) -> StageReport:
+    def _turn(self, stage: Stage, stop: threading.Event, patient: bool) -> StageReport:
         try:
-            report = stage.turn(stop)
+            report = stage.turn(stop, patient=patient)
         except LeaseLost as error:
             logger.info("%s", error)
             return StageReport(stage.name, state=State.LOST, error=words_of(error))

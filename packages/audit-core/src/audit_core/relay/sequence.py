@@ -17,7 +17,7 @@ class SequenceStage:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
 
-    def turn(self, stop: threading.Event) -> StageReport:
+    def turn(self, stop: threading.Event, *, patient: bool = False) -> StageReport:
         """Some batches. Without anything to do this is one query, and no lease is taken."""
         tools, limit = self._tools, self._tools.settings.batch_size
         if not tools.log.unsequenced():

@@ -87,8 +87,9 @@ class Stage(Protocol):
 
     name: str
 
-    def turn(self, stop: threading.Event) -> StageReport:
-        """Do some batches; end early when ``stop`` is set.
+    def turn(self, stop: threading.Event, *, patient: bool = False) -> StageReport:
+        """Do some batches; end early when ``stop`` is set. ``patient``: somebody comes again soon, so what is better done
+        with more of it may wait.
 
         Raises :class:`~audit_core.errors.LeaseLost`, and what the log raises.
         """

@@ -26,7 +26,7 @@ class SummaryStage:
         self._tools = tools
         self._writer = writer
 
-    def turn(self, stop: threading.Event) -> StageReport:
+    def turn(self, stop: threading.Event, *, patient: bool = False) -> StageReport:
         """Some batches. Without anything to do this is one query, and no lease is taken."""
         tools, log, size = self._tools, self._tools.log, self._tools.settings.batch_size
         seqs = {cursor.name: cursor.seq for cursor in log.cursors()}

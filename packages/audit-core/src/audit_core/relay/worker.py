@@ -108,7 +108,7 @@ class Worker:
         delay_seconds = 0.0
         while not stop.is_set():
             lane.wake.clear()  # before the look: what comes during it is looked for again
-            report = self._relay.run_once(stop, only=lane.stages)
+            report = self._relay.run_once(stop, only=lane.stages, patient=True)
             self._release_pooled_connections()
             self._on_report(report)
             if report.moved and lane.name == "log":

@@ -2,7 +2,7 @@
 
 Optional for every backend (storage, stream, summarizer): ``setup()`` creates what it needs and may be called again;
 ``check()`` returns a list of problems in words, empty when it is reachable, permitted and sane; ``close()`` gives up its
-connections. See :mod:`audit_core.backends`.
+connections, and the next call opens new ones. See :mod:`audit_core.backends`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,19 @@ class Storage(Protocol):
         :class:`~audit_core.errors.PartialWrite` naming the events that were refused for good while all others were kept.
         A store in which the order of arrival shows also leaves out, and names, the later events of a refused one's target.
         """
+
+
+@runtime_checkable
+class BatchingStorage(Storage, Protocol):
+    """A storage for which each batch has a price (an object in a bucket): it is better off with fewer and larger ones.
+
+    A relay that goes on for ever gives it ``batch_size`` events at a time and waits for so many; but the first of them no
+    longer than ``flush_interval_seconds`` after it occurred. They wait in the log: the cursor does not move, and ``write``
+    returns as ever when a crash can no longer lose the events.
+    """
+
+    batch_size: int
+    flush_interval_seconds: float
 
 
 @runtime_checkable

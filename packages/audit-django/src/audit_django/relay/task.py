@@ -19,6 +19,6 @@ def run(using: str | None = None) -> None:
     """
     for alias in get_settings().databases if using is None else [using]:
         started = time.monotonic()
-        get_relay(alias).run_once(budget_seconds=BUDGET_SECONDS)
+        get_relay(alias).run_once(budget_seconds=BUDGET_SECONDS, patient=True)
         if time.monotonic() - started >= BUDGET_SECONDS:
             nudge(alias)
