@@ -3,10 +3,11 @@
     AUDIT_TEST_OPENSEARCH=… python benchmarks/storage_opensearch.py                    # 5,000 events
     AUDIT_TEST_OPENSEARCH=… python benchmarks/storage_opensearch.py --events 1000000
 
-- write: the storage's `write` in batches of 500, against the same documents, ready made, written in the same batches to indices
-  of the same template in two other ways: by the client library's own helper, as somebody would who had no storage ("bare
-  client"), and as one request of ready bytes, which leaves nothing to do but wait ("bytes"). They take turns, batch by batch and
-  each first in its turn, so that what else the machine does hits all three.
+- write: the storage's `write` in batches of 500, with events as the relay gives them that has just written their sentences
+  ("storage") and as it reads them from the log, not yet parsed ("from text"). Against them the same documents, ready made, are
+  written in the same batches to indices of the same template in two other ways: by the client library's own helper, as somebody
+  would who had no storage ("bare"), and as one request of ready bytes, which leaves nothing to do but wait ("bytes"). They take
+  turns, batch by batch and each first in its turn, so that what else the machine does hits all.
 - read: the first page and page 1,000 (or the last there is) of one object's history and of a tenant's, by the storage and by the
   client asking the same and parsing nothing but the JSON.
 
@@ -57,13 +58,15 @@ def main() -> None:
     options = parser.parse_args()
     address = os.environ["AUDIT_TEST_OPENSEARCH"]
     client = OpenSearch(address, timeout=120)
-    names = {kind: Names(f"bench-{kind}") for kind in ("storage", "bare", "bytes")}
+    names = {
+        kind: Names(f"bench-{kind.replace(' ', '-')}") for kind in ("storage", "from text", "bare", "bytes")
+    }
     storages = {kind: OpenSearchStorage(address, index=name.all, **OPTIONS) for kind, name in names.items()}
     forget(client)
     try:
         for storage in storages.values():
             storage.setup()
-        write(client, storages["storage"], names, options.events)
+        write(client, storages, names, options.events)
         client.indices.refresh(index="bench-*")
         for name, filters in HISTORIES.items():
             read(client, storages["storage"], names["storage"], name, filters, options)
@@ -108,7 +111,9 @@ def batches(events: int) -> Iterator[list[RecordedEvent]]:
         yield [made(number, events) for number in range(first, min(first + BATCH, events))]
 
 
-def write(client: OpenSearch, storage: OpenSearchStorage, names: dict[str, Names], events: int) -> None:
+def write(
+    client: OpenSearch, storages: dict[str, OpenSearchStorage], names: dict[str, Names], events: int
+) -> None:
     dumps = JSONSerializer().dumps
     seconds = dict.fromkeys(names, 0.0)
     peak_early_mb = 0.0
@@ -122,8 +127,8 @@ def write(client: OpenSearch, storage: OpenSearchStorage, names: dict[str, Names
         return {"_index": names[kind].alias_of(event.id), "_id": str(event.id)}
 
     for number, batch in enumerate(batches(events)):
-        # Documents from copies, so that the storage is not spared the parsing of the events.
-        ready = [(e, document(replace(e))) for e in batch]
+        texts = [replace(e) for e in batch]  # which have not been parsed
+        ready = [(e, document(e)) for e in batch]
         bare = [{"_op_type": "create", **place("bare", e), "_source": fields} for e, fields in ready]
         lines = [line for e, fields in ready for line in ({"create": place("bytes", e)}, fields)]
         body = "".join(f"{dumps(line)}\n" for line in lines)
@@ -133,7 +138,8 @@ def write(client: OpenSearch, storage: OpenSearchStorage, names: dict[str, Names
                 alias = f"{name.all}-{month}"
                 client.indices.create(index=name.index_behind(alias), body={"aliases": {alias: {}}})
         acts: dict[str, Callable[[], object]] = {
-            "storage": lambda b=batch: storage.write(b),  # type: ignore[misc]
+            "storage": lambda b=batch: storages["storage"].write(b),  # type: ignore[misc]
+            "from text": lambda b=texts: storages["from text"].write(b),  # type: ignore[misc]
             "bare": lambda b=bare: helpers.bulk(client, b, require_alias=True),  # type: ignore[misc]
             "bytes": lambda b=body: send(b),  # type: ignore[misc]
         }
@@ -146,8 +152,9 @@ def write(client: OpenSearch, storage: OpenSearchStorage, names: dict[str, Names
             peak_early_mb = peak_mb()
     rates = {kind: events / spent for kind, spent in seconds.items()}
     print(f"write   {events:,} events: ", *(f"{kind} {rate:,.0f}/s" for kind, rate in rates.items()))
-    print(f"ratio   {rates['storage'] / rates['bare']:.2f} of the bare client,", end=" ")
-    print(f"{rates['storage'] / rates['bytes']:.2f} of ready bytes")
+    for kind in ("storage", "from text"):
+        shares = [rates[kind] / rates[other] for other in ("bare", "bytes")]
+        print(f"ratio   {kind}: {shares[0]:.2f} of the bare client, {shares[1]:.2f} of ready bytes")
     print(f"memory  peak {peak_mb():.0f} MB, after a tenth {peak_early_mb:.0f} MB")
 
 

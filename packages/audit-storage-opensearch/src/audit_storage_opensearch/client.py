@@ -97,7 +97,7 @@ def _urls(hosts: str | Sequence[str]) -> list[str]:
 def _aws_signer(region: str) -> Any:
     """Signs each request with what boto3 finds: a role, a profile, the environment."""
     try:
-        import boto3  # type: ignore[import-untyped]
+        import boto3
     except ImportError as error:
         raise ConfigurationError(
             'The option aws_region needs boto3: pip install "audit-storage-opensearch[aws]".'
