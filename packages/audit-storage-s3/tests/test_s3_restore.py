@@ -41,7 +41,7 @@ def test_everything_comes_back_as_it_was(filled: S3Storage) -> None:
     assert restore(filled, into, batch_size=5, progress=told.append) == 12
     assert told == [5, 5, 2]
     assert sorted(into.events, key=lambda event: event.seq or 0) == sorted(
-        filled.events(), key=lambda event: event.seq or 0
+        filled.read(), key=lambda event: event.seq or 0
     )
     assert restore(filled, into) == 12  # again: the other storage knows them
     assert len(into) == 12
