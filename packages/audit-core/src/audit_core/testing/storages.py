@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -258,9 +258,14 @@ class StorageContract:
         day = datetime(2026, 3, 3, tzinfo=UTC)
         last = timedelta(days=1, microseconds=-1)
         noon = timedelta(hours=12)
+        elsewhere = timezone(timedelta(hours=2))  # where the last moment is in the day after
         moments = [(timedelta(), None), (noon, "acme"), (noon, "other"), (last, None)]
         events = [
-            make_event(occurred_at=day + timedelta(days=n) + after, tenant=tenant, seq=n * 4 + number)
+            make_event(
+                occurred_at=(day + timedelta(days=n) + after).astimezone(elsewhere),
+                tenant=tenant,
+                seq=n * 4 + number,
+            )
             for n in range(3)
             for number, (after, tenant) in enumerate(moments, start=1)
         ]
