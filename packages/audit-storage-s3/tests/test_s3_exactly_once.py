@@ -23,7 +23,7 @@ Keys = Callable[[S3Storage], list[str]]
 
 
 def seqs(storage: S3Storage) -> list[int | None]:
-    return [event.seq for event in storage.events()]
+    return [event.seq for event in storage.read()]
 
 
 @pytest.mark.parametrize("second", [(0, 10), (0, 3), (3, 7), (3, 20), (9, 20), (0, 20)])
@@ -85,7 +85,7 @@ def test_another_event_under_a_known_seq_is_kept(make: Make) -> None:
     storage.write(before)
     make().write(after)
     make().write(after)
-    assert sorted(event.id for event in storage.events()) == sorted(event.id for event in [*before, *after])
+    assert sorted(event.id for event in storage.read()) == sorted(event.id for event in [*before, *after])
 
 
 def test_the_same_event_under_a_smaller_seq_is_known(make: Make) -> None:
@@ -105,7 +105,7 @@ def test_events_without_seq_are_kept_once(make: Make) -> None:
     storage.write(events[:3])
     make().write(events[1:5])
     make().write(events)
-    assert [event.id for event in storage.events()] == [event.id for event in events]
+    assert [event.id for event in storage.read()] == [event.id for event in events]
 
 
 def test_an_acknowledgement_that_is_lost(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

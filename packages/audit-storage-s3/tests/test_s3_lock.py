@@ -46,7 +46,7 @@ def test_pruning_what_is_locked_removes_nothing(make: Make, long_ago: datetime) 
     for dry_run in (True, False):
         with pytest.raises(ConfigurationError, match=r"Object Lock keeps .* so nothing was removed"):
             storage.prune(datetime.now(UTC), dry_run=dry_run)
-    assert list(storage.events()) == events
+    assert list(storage.read()) == events
 
 
 def test_a_lock_that_is_seen_only_when_deleting(make: Make, long_ago: datetime) -> None:
@@ -82,13 +82,13 @@ def test_compaction_hides_what_is_locked(make: Make, keys: Keys, long_ago: datet
     storage.write(events[3:])
     compact(storage)
     assert len(keys(storage)) == 1
-    assert list(storage.events()) == events
+    assert list(storage.read()) == events
     assert verify(storage) == []
     [partition] = storage.partitions()
     versions = list(storage.bucket.versions(storage.settings.prefix + partition.folder))
     assert sum(not version.is_marker for version in versions) == 3  # none of them is gone
     make(object_lock="COMPLIANCE", retention_days=1).write(events)
-    assert list(storage.events()) == events
+    assert list(storage.read()) == events
 
 
 def test_pruning_removes_every_version_of_whole_days(make: Make, long_ago: datetime) -> None:
@@ -104,7 +104,7 @@ def test_pruning_removes_every_version_of_whole_days(make: Make, long_ago: datet
     moment = (long_ago + timedelta(days=1)).replace(hour=23)
     assert storage.prune(moment, dry_run=True) == 6
     assert storage.prune(moment) == 6
-    assert list(storage.events()) == kept
+    assert list(storage.read()) == kept
     [partition] = storage.partitions()
     assert partition.day == kept[0].event.occurred_at.date()
     assert {v.key for v in storage.bucket.versions(storage.settings.prefix + "events/")} == {
@@ -114,7 +114,7 @@ def test_pruning_removes_every_version_of_whole_days(make: Make, long_ago: datet
     assert manifest is not None
     assert (manifest.pruned, manifest.objects) == (6, ())
     storage.write(old[:1])  # what comes after all is kept again
-    assert len(list(storage.events())) == 2
+    assert len(list(storage.read())) == 2
 
 
 def test_a_bucket_without_lock_says_so(make: Make, storage: S3Storage) -> None:

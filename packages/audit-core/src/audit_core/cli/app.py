@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import audit_core
-from audit_core.cli import clean, doctor, keys, parked, plugins, relay, sinks, stats
+from audit_core.cli import clean, doctor, keys, parked, plugins, relay, sinks, stats, storages
 from audit_core.cli.installation import Group
 from audit_core.cli.output import EXIT_CODES
 
@@ -33,6 +33,7 @@ def make_app(name: str) -> typer.Typer:
     made.add_typer(parked.app, name="parked")
     made.command(epilog=parked.RETRY_EPILOG)(parked.retry)
     made.command(epilog=clean.EPILOG)(clean.clean)
+    made.add_typer(storages.app, name="storages")
     made.command(epilog=keys.ROTATE_EPILOG)(keys.rotate_keys)
     made.add_typer(keys.app, name="keys")
     made.command(epilog=doctor.DOCTOR_EPILOG)(doctor.doctor)
