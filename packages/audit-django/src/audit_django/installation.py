@@ -120,6 +120,11 @@ class DjangoInstallation(Installation):
         """Give up the connections of what was made."""
         backends.close()
 
+    @property
+    def read_storage(self) -> str:
+        """That of ``QUERY``."""
+        return get_settings().query
+
     def findings(self) -> Sequence[Finding]:
         """The system checks of the trail, and migrations that were not run."""
         found = []

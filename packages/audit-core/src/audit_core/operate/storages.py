@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from itertools import islice
 from typing import Any
@@ -13,6 +13,7 @@ from audit_core.errors import ConfigurationError, PartialWrite, PermanentError
 from audit_core.event import RecordedEvent, format_timestamp
 from audit_core.operate.trail import Installation, Trail
 from audit_core.plugins.errors import did_you_mean
+from audit_core.query import MAX_LIMIT, EventQuery
 from audit_core.storages.contract import (
     BatchingStorage,
     CompactableStorage,
@@ -65,6 +66,30 @@ def _abilities_of(make: Callable[[], Any]) -> list[str]:
         return abilities(make())
     except Exception:  # noqa: BLE001 - what cannot be made is no help to anybody
         return []
+
+
+def find_searchable(installation: Installation, name: str | None = None) -> SearchableStorage:
+    """The storage of this name; without one that which people read, or else the first that can search.
+
+    Raises :class:`~audit_core.errors.ConfigurationError` when it, or all of them, cannot.
+    """
+    able = (other for other, make in installation.storages().items() if "search" in _abilities_of(make))
+    name = name or installation.read_storage or next(able, None)
+    if name is None:
+        raise ConfigurationError("No storage in the settings can search, so there is nothing to look into.")
+    storage: SearchableStorage = find_able(installation, name, "search")
+    return storage
+
+
+def newest(storage: SearchableStorage, query: EventQuery, limit: int) -> Iterator[RecordedEvent]:
+    """The ``limit`` newest events that match, page by page. Raises :class:`~audit_core.query.InvalidQuery`."""
+    while limit > 0:
+        page = storage.search(replace(query, limit=min(limit, MAX_LIMIT)))
+        yield from page.events
+        limit -= len(page.events)
+        if page.next is None:
+            return
+        query = replace(query, cursor=page.next)
 
 
 def find_restorable(installation: Installation, name: str) -> Storage:

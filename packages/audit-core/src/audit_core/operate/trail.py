@@ -124,6 +124,11 @@ class Installation(ABC):
     def storages(self) -> Mapping[str, Callable[[], Any]]:
         """What makes each storage, by its name; as :meth:`backends` does."""
 
+    @property
+    def read_storage(self) -> str | None:
+        """The name of the storage that people read, where the settings say so."""
+        return None
+
     @abstractmethod
     def findings(self) -> Sequence[Finding]:
         """What the framework itself knows: its settings, its migrations, its plugins."""
