@@ -229,6 +229,7 @@ def test_all_commands_are_known():
         "check",
         "setup",
         "plugins",
+        "search",
         "sinks",
         "parked",
         "storages",

@@ -77,3 +77,10 @@ def test_nothing_is_restored_into_a_log(delivered, settings, databases):
         assert code == 2
         assert f"The storage '{name}' is the log itself" in err
     assert not LogEntry.objects.using("other").exists()
+
+
+def test_a_search_reads_what_people_read(delivered, settings):
+    code, out, _ = run("search", "--type", "testapp.Tag")
+    assert (code, len(out.splitlines())) == (0, 1 + 3)
+    settings.AUDIT = {**settings.AUDIT, "QUERY": "inquiry"}
+    assert run("search")[:2] == (0, "Nothing matches.\n")
