@@ -14,19 +14,20 @@ from audit_core.cli.output import EXIT_CODES, console, print_table
 from audit_core.event import RecordedEvent
 from audit_core.operate.storages import find_searchable, newest
 from audit_core.query import EventQuery, InvalidQuery
+from audit_core.summarizers.grammar import GrammarSummarizer
 from audit_core.summarizers.words import text as visible
 
 EPILOG = f"""Examples:
 
-search                                          the newest events
+search                                  the newest events
 
-search alice approved                           with all of these words; the last may be the beginning of one
+search alice appr                       all of these words; the last may be begun
 
-search --type policies.Policy --id 7            the history of one object, the newest change first
+search --type policies.Policy --id 7    the history of one object
 
-search --actor 12 --since 2026-03-01 --until 2026-04-01 --limit 1000 --json | jq .summary
+search --actor 12 --since 2026-03-01 --limit 1000 --json | jq .summary
 
-search --storage archive --category auth        in another storage than the one people read
+search --storage archive --category auth
 
 A storage that has no index for what is asked says which option to leave out, or takes longer.
 
@@ -50,7 +51,7 @@ _OPTIONS = {
 
 def search(
     ctx: typer.Context,
-    text: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]…", help="Words to look for.")] = None,
+    text: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="Words to look for.")] = None,
     type: Annotated[
         list[str] | None, typer.Option("--type", help="Of this kind of object; may be repeated.")
     ] = None,
@@ -99,12 +100,13 @@ def search(
 
 def _print(events: Iterable[RecordedEvent]) -> None:
     # Everything in an event may come from outside: nothing of it may steer the terminal.
+    grammar = GrammarSummarizer()
     with console().status("Searching"):
         rows = [
             [
                 f"{recorded.event.occurred_at:%Y-%m-%d %H:%M:%S}",
                 visible(recorded.event.actor and recorded.event.actor.label) or "–",
-                visible(recorded.summary or recorded.event.action),
+                visible(recorded.summary or grammar.summarize([recorded.event], "en")[0]),
                 str(recorded.id),
             ]
             for recorded in events
