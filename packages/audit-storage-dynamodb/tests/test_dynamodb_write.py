@@ -283,6 +283,16 @@ def test_what_is_refused_for_good_is_named_and_all_others_are_kept(storage, faul
     assert {event.id for event in kept} == {event.id for event in events} - {refused}
 
 
+def test_a_text_that_is_no_event_is_refused_alone(storage):
+    good, bad = make_event(seq=1), make_event(seq=2)
+    for text in ("{}", "[]", "no JSON", '{"id": 7}'):
+        damaged = replace(bad, text=text)
+        with pytest.raises(PartialWrite, match="no event") as caught:
+            storage.write([damaged, good])
+        assert list(caught.value.reasons) == [bad.id]
+    assert [event.id for event in storage.search(EventQuery()).events] == [good.id]
+
+
 def test_a_table_of_another_shape_refuses_no_event(storage, faults):
     wrong = {"Table": dict(faults.client(storage).describe_table(TableName=storage.table)["Table"])}
     wrong["Table"]["GlobalSecondaryIndexes"] = wrong["Table"]["GlobalSecondaryIndexes"][:2]

@@ -92,7 +92,7 @@ class DynamoDBStorage:
         """Keep these events, except those whose id is known, whoever wrote it, and however it differs.
 
         Raises :class:`~audit_core.errors.RetryableError` for throttling and a lost connection,
-        :class:`~audit_core.errors.PartialWrite` for events that DynamoDB refuses, and
+        :class:`~audit_core.errors.PartialWrite` for events that DynamoDB refuses or whose text is none, and
         :class:`~audit_core.errors.ConfigurationError` for a missing table, index or permission. The order of
         arrival shows nowhere, so later events of a refused one's target are kept.
         """
@@ -136,7 +136,11 @@ class DynamoDBStorage:
         for recorded in events:
             first.setdefault(recorded.id, recorded)
         for recorded in first.values():
-            head, parts = items_of(recorded, retention_seconds=self._retention_seconds)
+            try:
+                head, parts = items_of(recorded, retention_seconds=self._retention_seconds)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                refused[str(recorded.id)] = f"Its text is no event: {error!r}"
+                continue
             if parts and not batches.get(client, self.table, [key_of(recorded.id)], ["event_id"]):
                 refused |= batches.insert(client, self.table, parts)
             if str(recorded.id) not in refused:
