@@ -113,9 +113,8 @@ class DynamoDBStorage:
         """The newest events that match, as :class:`~audit_core.query.EventQuery` says.
 
         Target, actor, tenant and time are answered from an index; category, action, outcome and request are
-        filtered there; ``text`` and ``field`` are looked for in the events themselves. A page ends early, and
-        says where to go on, when that takes too long; :class:`~audit_core.query.InvalidQuery` names the filter
-        when nothing at all was found by then.
+        filtered there; ``text`` and ``field`` are looked for in the events themselves. A page ends early, even
+        an empty one, and says where to go on, when that takes too long.
         """
         plan = plan_of(query)
         if plan is None:
