@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from audit_core.errors import ConfigurationError, PartialWrite, PermanentError, RetryableError
+from audit_core.errors import ConfigurationError, PartialWrite, RetryableError
 from audit_core.query import EventQuery
 from audit_core.testing import make_event, make_events
 
@@ -146,7 +146,7 @@ def test_a_lost_part_is_an_error_and_no_shorter_event(storage, faults):
     [*_, part] = sorted(item["item"]["S"] for item in all_items(faults, storage))
     key = {"event_id": {"S": str(event.id)}, "item": {"S": part}}
     faults.client(storage).delete_item(TableName=storage.table, Key=key)
-    with pytest.raises(PermanentError, match="is damaged: 2 of its 3 parts"):
+    with pytest.raises(RetryableError, match="is damaged: 2 of its 3 parts"):
         storage.get(event.id)
 
 
