@@ -73,6 +73,23 @@ class TestSetup:
         [problem] = storage.check()
         assert "unique index mine" in problem
 
+    def test_a_unique_index_loses_no_event_in_silence(self, storage):
+        first, second = make_event(seq=1), make_event(seq=1)
+        storage._events.create_index([("seq", ASCENDING)], name="mine", unique=True)
+        storage.write([first])
+        storage.write([first])
+        with pytest.raises(ConfigurationError, match=r"unique index \((mine|on seq)\) keeps events out"):
+            storage.write([first, second])
+        storage._events.drop_index("mine")
+        storage.write([first, second])
+        assert len(ids(storage)) == 2
+
+    def test_an_index_in_the_way_is_a_matter_for_a_person(self, storage):
+        storage._events.drop_index("audit_actor")
+        storage._events.create_index([("nothing", ASCENDING)], name="audit_actor")
+        with pytest.raises(ConfigurationError, match="Drop the index"):
+            storage.setup()
+
 
 class TestRetention:
     def test_a_server_with_ttl_indexes_gets_them(self, make_storage, is_mongodb):
