@@ -222,6 +222,16 @@ class TestText:
         with pytest.raises(ConfigurationError, match="newer audit-storage-mongodb"):
             storage.get(event.id)
 
+    def test_a_page_of_large_events_may_be_sorted_on_the_disk(self, storage, monkeypatch):
+        # MongoDB 4.4 and 5 give up at 100 MB in memory (error 292) unless they are told so.
+        storage.write(make_events(3, first_seq=1))
+        find, asked = storage._events.find, {}
+        monkeypatch.setattr(
+            storage._events, "find", lambda *a, **options: asked.update(options) or find(*a, **options)
+        )
+        assert len(ids(storage, text="alice")) == 3
+        assert asked["allow_disk_use"] is True
+
 
 class TestPrune:
     def test_many_are_removed_in_batches(self, storage, monkeypatch):

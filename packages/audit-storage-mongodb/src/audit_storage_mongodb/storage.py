@@ -134,7 +134,10 @@ class MongoStorage:
         wanted = query.limit + (not query.newer)  # one more shows that there is a next page
         with explained():
             self._require_collection()
-            cursor = self._events.find(where, dict.fromkeys((*READ, key), 1), batch_size=wanted)
+            # A page of large events with a word in common may not fit into the memory that MongoDB 4.4 and 5 sort in.
+            cursor = self._events.find(
+                where, dict.fromkeys((*READ, key), 1), batch_size=wanted, allow_disk_use=True
+            )
             found = list(cursor.sort(key, ASCENDING if query.newer else DESCENDING).limit(wanted))
             if query.newer:
                 found.reverse()
