@@ -287,8 +287,12 @@ def test_a_clock_that_is_an_hour_off_is_named(storage, faults, hours, words):
         moment = datetime.now(UTC) + timedelta(hours=hours)
         parsed["ResponseMetadata"]["HTTPHeaders"]["date"] = format_datetime(moment, usegmt=True)
 
-    with faults.change_response(storage, "DescribeTable", date):
-        [problem] = storage.check()
+    with (
+        faults.change_response(storage, "DescribeTable", date),
+        faults.answer(storage, "BatchGetItem", lambda: faults.refusal("AccessDeniedException")),
+    ):
+        problem, another = storage.check()
+    assert "lack a permission" in another
     assert re.search(rf"is (3599|3600|3601) s {words}", problem)
     assert "Synchronize it" in problem
 
