@@ -96,3 +96,9 @@ def test_one_call_has_its_time_and_lost_ones_are_repeated(offline):
     options = offline(timeout_seconds=2.5)._client.options
     assert options.timeout == 2.5
     assert (options.retry_writes, options.retry_reads) == (True, True)
+
+
+def test_no_name_is_looked_up_before_the_first_call(offline):
+    storage = offline("mongodb+srv://alice:s3cr3t@no-such-host.invalid/trail?w=1")
+    assert storage._events.full_name == "trail.audit_events"
+    assert storage._events.write_concern.document == {"w": 1, "j": True}
