@@ -90,12 +90,14 @@ class Faults:
 
     @contextmanager
     def answer(self, storage: DynamoDBStorage, operation: str, answer: Callable[[], Any]) -> Iterator[None]:
-        """``answer`` answers instead of the server: with a parsed response, an exception to raise, or ``None``
-        to let the server do it.
+        """``answer`` answers instead of the server: with a parsed response, a refusal, an exception to raise, or
+        ``None`` to let the server do it.
         """
 
         def before_call(**_: Any) -> Any:
             result = answer()
+            if isinstance(result, ClientError):
+                return SimpleNamespace(status_code=400), result.response
             if isinstance(result, Exception):
                 raise result
             return None if result is None else (SimpleNamespace(status_code=200), result)

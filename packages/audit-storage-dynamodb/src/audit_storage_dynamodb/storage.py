@@ -92,7 +92,7 @@ class DynamoDBStorage:
         """Keep these events, except those whose id is known, whoever wrote it, and however it differs.
 
         Raises :class:`~audit_core.errors.RetryableError` for throttling and a lost connection,
-        :class:`~audit_core.errors.PartialWrite` for events that DynamoDB refuses, and
+        :class:`~audit_core.errors.PartialWrite` for events that DynamoDB refuses or whose text is none, and
         :class:`~audit_core.errors.ConfigurationError` for a missing table, index or permission. The order of
         arrival shows nowhere, so later events of a refused one's target are kept.
         """
@@ -113,9 +113,8 @@ class DynamoDBStorage:
         """The newest events that match, as :class:`~audit_core.query.EventQuery` says.
 
         Target, actor, tenant and time are answered from an index; category, action, outcome and request are
-        filtered there; ``text`` and ``field`` are looked for in the events themselves. A page ends early, and
-        says where to go on, when that takes too long; :class:`~audit_core.query.InvalidQuery` names the filter
-        when nothing at all was found by then.
+        filtered there; ``text`` and ``field`` are looked for in the events themselves. A page ends early, even
+        an empty one, and says where to go on, when that takes too long.
         """
         plan = plan_of(query)
         if plan is None:
@@ -136,7 +135,11 @@ class DynamoDBStorage:
         for recorded in events:
             first.setdefault(recorded.id, recorded)
         for recorded in first.values():
-            head, parts = items_of(recorded, retention_seconds=self._retention_seconds)
+            try:
+                head, parts = items_of(recorded, retention_seconds=self._retention_seconds)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                refused[str(recorded.id)] = f"Its text is no event: {error!r}"
+                continue
             if parts and not batches.get(client, self.table, [key_of(recorded.id)], ["event_id"]):
                 refused |= batches.insert(client, self.table, parts)
             if str(recorded.id) not in refused:
