@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from audit_core.codec import leaf_hash
 from audit_core.diff import FOREIGN_KEY, MANY_TO_MANY, Change
+from audit_core.errors import PartialWrite
 from audit_core.event import RecordedEvent, Target
+from audit_core.ids import uuid7
 from audit_core.query import EventQuery
 from audit_core.storages.contract import (
     CompactableStorage,
@@ -214,6 +217,17 @@ class StorageContract:
         events = [make_event("login_failed", target=None, actor=None, diff={}, category="auth", seq=1)]
         storage.write(events)
         self.assert_stored(storage, events)
+
+    def test_a_text_that_is_no_event_keeps_out_no_other(self, storage: Any) -> None:
+        events = make_events(2, first_seq=1)
+        broken = RecordedEvent(uuid7(), "[]", leaf_hash("[]"), seq=3)
+        try:
+            storage.write([events[0], broken, events[1]])
+        except PartialWrite as refused:
+            assert set(refused.reasons) == {broken.id}
+            self.assert_stored(storage, events)
+        else:
+            pytest.skip("this storage keeps any text")
 
     def test_a_microsecond_is_kept(self, storage: Any) -> None:
         moment = datetime(2026, 3, 3, 9, 0, 0, 1, tzinfo=UTC)
