@@ -6,7 +6,7 @@ few and fixed (``dynamic: strict``): a model with a thousand columns adds not on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from audit_core.errors import ConfigurationError
@@ -61,12 +61,20 @@ _ANALYSIS = {
 DURABILITY = "translog.durability"
 
 
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
 def template(names: Names, index_settings: Mapping[str, Any]) -> dict[str, Any]:
     """The body of the index template.
 
     Raises :class:`~audit_core.errors.ConfigurationError` for settings under which an acknowledged event could be lost.
     """
-    settings = {name.removeprefix("index."): value for name, value in index_settings.items()}
+    settings = {name.removeprefix("index."): value for name, value in _flat(index_settings)}
     if settings.get(DURABILITY, "request") != "request":
         raise ConfigurationError(
             f"The option index_settings sets {DURABILITY} to {settings[DURABILITY]!r}: an event that was acknowledged "
