@@ -36,6 +36,7 @@ COLUMNS = (
     "leaf_hash",
     "text",
 )
+_TEXTS = COLUMNS[2:12]  # those that are taken from the event
 
 
 def data_of(recorded: RecordedEvent) -> Data:
@@ -57,29 +58,32 @@ def row_of(recorded: RecordedEvent, data: Data) -> Row:
     actor, target = data.get("actor", {}), data.get("target", {})
     if recorded.seq is not None and not 0 <= recorded.seq < 2**63:
         raise ValueError(f"{recorded.seq} is no number in a log")
-    return {
+    row = {
         "id": str(recorded.id),
         "seq": recorded.seq,
         "occurred_at": data["occurred_at"],
-        "category": safe_text(data["category"]),
-        "action": safe_text(data["action"]),
-        "outcome": safe_text(data["outcome"]),
-        "actor_id": _text(actor.get("id")),
+        "category": data["category"],
+        "action": data["action"],
+        "outcome": data["outcome"],
+        "actor_id": actor.get("id"),
         # As Actor.label has it.
-        "actor": _text(actor.get("repr") or actor.get("username") or actor.get("email") or actor.get("id")),
-        "target_type": _text(target.get("type")),
-        "target_id": _text(target.get("id")),
-        "target": _text(target.get("repr")),
-        "request_id": _text(data.get("context", {}).get("request_id")),
-        "fields": [safe_text(name) for name in data.get("diff", ())],
-        "summary": _text(recorded.summary),
+        "actor": actor.get("repr") or actor.get("username") or actor.get("email") or actor.get("id"),
+        "target_type": target.get("type"),
+        "target_id": target.get("id"),
+        "target": target.get("repr"),
+        "request_id": data.get("context", {}).get("request_id"),
+        "fields": list(data.get("diff", ())),
+        "summary": None if recorded.summary is None else safe_text(recorded.summary),
         "leaf_hash": recorded.leaf_hash.hex(),
         "text": recorded.text,
     }
-
-
-def _text(value: str | None) -> str | None:
-    return None if value is None else safe_text(value)
+    for name in _TEXTS:
+        if row[name] is not None and type(row[name]) is not str:
+            raise TypeError(f"{name} is {row[name]!r:.50}")
+    if "\\u" in recorded.text:  # an escape: only there may NUL and lone surrogates be
+        row |= {name: safe_text(row[name]) for name in _TEXTS if row[name] is not None}
+        row["fields"] = [safe_text(name) for name in row["fields"]]
+    return row
 
 
 def recorded_of(row: Mapping[str, Any], key: str) -> RecordedEvent:
