@@ -9,8 +9,7 @@ from opensearchpy import ConnectionError as LostConnection
 
 from audit_core.errors import ConfigurationError
 from audit_core.ids import uuid7
-from audit_storage_opensearch.mapping import FIELDS
-from audit_storage_opensearch.names import Names, month_of
+from audit_storage_opensearch.indices import FIELDS, Names, month_of
 from audit_storage_opensearch.storage import OpenSearchStorage
 
 HEALTH = ("GET", "/_cat/health")

@@ -10,7 +10,7 @@ from opensearchpy import ConnectionTimeout
 from audit_core.errors import ConfigurationError, PartialWrite, PermanentError, RetryableError
 from audit_core.query import EventQuery
 from audit_core.testing import make_event, make_events
-from audit_storage_opensearch.names import month_of
+from audit_storage_opensearch.indices import month_of
 from audit_storage_opensearch.storage import OpenSearchStorage
 
 BULK = ("POST", "/_bulk")

@@ -11,7 +11,7 @@ import pytest
 from audit_core import backends
 from audit_core.errors import ConfigurationError
 from audit_core.ids import uuid7
-from audit_storage_opensearch.names import UNDATED, Names, month_of
+from audit_storage_opensearch.indices import UNDATED, Names, month_of
 from audit_storage_opensearch.storage import OpenSearchStorage
 
 

@@ -13,7 +13,7 @@ from audit_core.errors import ConfigurationError, PartialWrite, RetryableError
 from audit_core.event import Context
 from audit_core.query import EventQuery, InvalidQuery
 from audit_core.testing import make_event, make_events
-from audit_storage_opensearch.names import month_of
+from audit_storage_opensearch.indices import month_of
 
 pytestmark = pytest.mark.integration
 

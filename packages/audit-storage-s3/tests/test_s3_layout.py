@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from audit_core.ids import uuid7
 from audit_core.testing import make_event
-from audit_storage_s3.known import IdCache, Ids
+from audit_storage_s3.chain import IdCache, Ids
 from audit_storage_s3.layout import (
     MAX_TENANT_BYTES,
     NULL,

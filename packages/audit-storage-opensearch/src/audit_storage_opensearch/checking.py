@@ -12,8 +12,7 @@ from opensearchpy import NotFoundError, OpenSearch, TransportError
 
 from audit_core.errors import AuditError
 from audit_storage_opensearch.errors import BLOCKED, RUN_SETUP, by_status, item_cause, translated
-from audit_storage_opensearch.mapping import DURABILITY, FIELDS
-from audit_storage_opensearch.names import Names
+from audit_storage_opensearch.indices import DURABILITY, FIELDS, Names
 from audit_storage_opensearch.retention import CLOCK_DAYS, age_of, is_missing, kept_policy, policy
 
 MOST_SKEW_SECONDS = 60

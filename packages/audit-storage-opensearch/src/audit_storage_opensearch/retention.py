@@ -13,7 +13,7 @@ from typing import Any
 from opensearchpy import NotFoundError, OpenSearch, RequestError, TransportError
 
 from audit_storage_opensearch.documents import microseconds
-from audit_storage_opensearch.names import Names
+from audit_storage_opensearch.indices import Names
 
 LONGEST_MONTH_DAYS = 31
 CLOCK_DAYS = 1  # by which the clock may be ahead that begins a month

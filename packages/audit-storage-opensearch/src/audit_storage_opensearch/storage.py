@@ -17,8 +17,7 @@ from audit_storage_opensearch.checking import problems
 from audit_storage_opensearch.client import Connection
 from audit_storage_opensearch.documents import RETURNED, recorded_of
 from audit_storage_opensearch.errors import translated
-from audit_storage_opensearch.mapping import FIELDS, template
-from audit_storage_opensearch.names import Names
+from audit_storage_opensearch.indices import FIELDS, Names, template
 from audit_storage_opensearch.writing import Writer, require_template
 
 LEAST_BULK_BYTES = 1024 * 1024  # an event with a few large values

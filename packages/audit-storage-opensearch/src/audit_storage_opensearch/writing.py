@@ -17,7 +17,7 @@ from audit_core.errors import AuditError, ConfigurationError, PartialWrite, Retr
 from audit_core.event import RecordedEvent
 from audit_storage_opensearch.documents import document
 from audit_storage_opensearch.errors import RUN_SETUP, by_status, cause, item_cause, translated
-from audit_storage_opensearch.names import Names
+from audit_storage_opensearch.indices import Names
 
 MOST_EVENTS = 10_000  # of one request; its bytes are the limit that counts
 THROTTLED_RETRIES = 2

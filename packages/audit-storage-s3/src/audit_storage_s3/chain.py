@@ -16,8 +16,9 @@ import hashlib
 import io
 import threading
 import time
-from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from audit_core.errors import ConfigurationError, RetryableError
@@ -25,13 +26,14 @@ from audit_storage_s3.bucket import Bucket
 from audit_storage_s3.errors import DamagedObject
 from audit_storage_s3.formats import Format, encoded
 from audit_storage_s3.health import begin
-from audit_storage_s3.known import IdCache, Ids
 from audit_storage_s3.layout import Partition, Position, Stored, chain_of, name_of, parsed
 from audit_storage_s3.rows import Row
 
 MAX_LISTED = 50  # objects that a partition keeps in mind, for events that come late or have no seq
 MAX_ATTEMPTS = 20  # each failure means that another writer got further
 PAUSE_SECONDS = 0.05
+ID_BYTES = 16
+MAX_CACHED_BYTES = 32 * 1024 * 1024  # two million ids
 
 
 class ObjectGone(Exception):
@@ -89,6 +91,8 @@ class Chain:
 
     def _load(self) -> Position:
         """Look at the objects that are there; the place of the next."""
+        # When looking fails, nothing is believed: the next batch must not find its events in an object that does not count.
+        self._objects = self._next = None
         objects = chain_of(objects_in(self._bucket, self._format, self._partition.folder))
         place = Position()
         if objects:
@@ -158,9 +162,6 @@ class Chain:
         """
         if self._partition.day >= datetime.now(UTC).date():
             return True
-        self._objects = self._next = (
-            None  # when looking fails, the next batch must not find its events in this object
-        )
         self._load()
         if any(stored.key == key for stored in self._objects or ()):
             return True
@@ -192,3 +193,54 @@ def _last_seq(key: str, metadata: Mapping[str, str]) -> int | None:
         )
     value = metadata.get("last-seq")
     return None if value is None else int(value)
+
+
+class Ids:
+    """A set of ids, given as text, that costs what the ids themselves take."""
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self.packed = b"".join(sorted(map(_packed, ids)))
+
+    def __len__(self) -> int:
+        return len(self.packed) // ID_BYTES
+
+    def __getitem__(self, index: int) -> bytes:
+        return self.packed[index * ID_BYTES : (index + 1) * ID_BYTES]
+
+    def __contains__(self, id_: str) -> bool:
+        packed = _packed(id_)
+        return self[bisect_left(self, packed)] == packed
+
+
+def _packed(id_: str) -> bytes:
+    return bytes.fromhex(id_.replace("-", ""))  # as UUID(id_).bytes, in a fifth of the time
+
+
+class IdCache:
+    """The ids of the objects that were written or looked at last, by key and ETag."""
+
+    def __init__(self, max_bytes: int = MAX_CACHED_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._ids: OrderedDict[tuple[str, str], Ids] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: str, etag: str, read: Callable[[], Ids]) -> Ids:
+        """The ids of this object, from ``read`` when they are not here."""
+        with self._lock:
+            if (key, etag) in self._ids:
+                self._ids.move_to_end((key, etag))
+                return self._ids[key, etag]
+        ids = read()
+        self.add(key, etag, ids)
+        return ids
+
+    def add(self, key: str, etag: str, ids: Ids) -> None:
+        """Keep these, and forget those that were not asked for longest when it is too much."""
+        with self._lock:
+            if (key, etag) not in self._ids:
+                self._bytes += len(ids.packed)
+            self._ids[key, etag] = ids
+            while self._bytes > self._max_bytes and len(self._ids) > 1:
+                _, oldest = self._ids.popitem(last=False)
+                self._bytes -= len(oldest.packed)

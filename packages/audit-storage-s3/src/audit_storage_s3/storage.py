@@ -13,9 +13,8 @@ from audit_core.event import RecordedEvent
 from audit_core.storages.contract import Compacted
 from audit_storage_s3 import compaction, health, manifest, retention
 from audit_storage_s3.bucket import Bucket
-from audit_storage_s3.chain import Chain, objects_in
+from audit_storage_s3.chain import Chain, IdCache, objects_in
 from audit_storage_s3.formats import decoded, format_of
-from audit_storage_s3.known import IdCache
 from audit_storage_s3.layout import EVENTS, Partition, Stored, chain_of, day_in, escaped, partition_of
 from audit_storage_s3.rows import Row, data_of, recorded_of, row_of
 from audit_storage_s3.settings import Settings
