@@ -88,6 +88,29 @@ def test_a_writer_from_before_does_not_write_behind_a_compacted_object(
     assert len(keys(storage)) == 2
 
 
+def test_a_writer_from_before_that_cannot_look_again_loses_nothing(
+    make: Make, keys: Keys, long_ago: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, stale = make(), make()
+    storage.setup()
+    stale.write(fill(storage, long_ago, batches=2)[:3])
+    more = [make_event(tenant="acme", occurred_at=long_ago, seq=n) for n in range(7, 13)]
+    storage.write(more[:3])
+    compact(storage)
+
+    def cut(prefix: str) -> Any:
+        raise RetryableError("the connection was lost after the object was made")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stale.bucket, "objects", cut)
+        with pytest.raises(RetryableError):
+            stale.write(more)
+    assert len(keys(storage)) == 2  # it was made, behind the compacted one, where nobody looks
+    stale.write(more)
+    compact(storage)
+    assert [event.seq for event in storage.read()] == list(range(1, 13))
+
+
 def test_today_and_yesterday_are_left_alone(make: Make, keys: Keys) -> None:
     storage = make()
     storage.setup()

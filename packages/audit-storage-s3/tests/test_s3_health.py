@@ -109,6 +109,12 @@ def test_a_prefix_holds_one_format(make: Make, storage: S3Storage) -> None:
         other.write(make_events(1, first_seq=2))
 
 
+def test_a_layout_that_is_none_is_told(storage: S3Storage) -> None:
+    storage.bucket.ask("put_object", Key=storage.settings.prefix + "layout.json", Body=b"\xff nonsense")
+    [problem] = storage.check()
+    assert "nonsense" in problem
+
+
 def test_a_marker_of_another_program_is_no_event(storage: S3Storage) -> None:
     events = make_events(1, first_seq=1)
     storage.write(events)

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
-from audit_core.errors import ConfigurationError
+from audit_core.errors import ConfigurationError, RetryableError
 from audit_core.testing import make_event, make_events
 from audit_storage_s3.compaction import compact
 from audit_storage_s3.errors import LOCKED
@@ -115,6 +116,27 @@ def test_pruning_removes_every_version_of_whole_days(make: Make, long_ago: datet
     assert (manifest.pruned, manifest.objects) == (6, ())
     storage.write(old[:1])  # what comes after all is kept again
     assert len(list(storage.read())) == 2
+
+
+def test_a_pruning_that_is_interrupted_does_not_look_like_a_theft(
+    storage: S3Storage, long_ago: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = make_events(3, first_seq=1, occurred_at=long_ago)
+    storage.write(events)
+    compact(storage)
+    client = storage.bucket.client
+    delete = client.delete_objects
+
+    def cut(**arguments: Any) -> Any:
+        delete(**arguments)
+        raise ReadTimeoutError(endpoint_url="s3")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "delete_objects", cut)
+        with pytest.raises(RetryableError):
+            storage.prune(datetime.now(UTC))
+    storage.prune(datetime.now(UTC))
+    assert verify(storage) == []
 
 
 def test_a_bucket_without_lock_says_so(make: Make, storage: S3Storage) -> None:

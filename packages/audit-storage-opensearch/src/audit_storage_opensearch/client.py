@@ -13,6 +13,7 @@ from opensearchpy.exceptions import ImproperlyConfigured
 
 from audit_core.errors import ConfigurationError
 
+THREADS = 10  # that can each keep a connection open
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -38,9 +39,16 @@ class Connection:
             raise ConfigurationError("Give either aws_region or username and password, not both.")
         if timeout_seconds <= 0:
             raise ConfigurationError(f"The option timeout_seconds is {timeout_seconds}; it must be above 0.")
-        self._arguments: dict[str, Any] = {"timeout": timeout_seconds, "verify_certs": True}
+        self._arguments: dict[str, Any] = {
+            "timeout": timeout_seconds,
+            "verify_certs": True,
+            "pool_maxsize": THREADS,
+        }
         if username is not None:
-            self._arguments["http_auth"] = (username, password)
+            # OpenSearch reads UTF-8, and urllib3 writes Latin-1.
+            self._arguments["http_auth"] = tuple(
+                str(part).encode().decode("latin-1") for part in (username, password)
+            )
         if aws_region is not None:
             self._arguments["http_auth"] = _aws_signer(aws_region)
         self._arguments |= client
@@ -83,8 +91,7 @@ class Connection:
 def _urls(hosts: str | Sequence[str]) -> list[str]:
     urls = [hosts] if isinstance(hosts, str) else list(hosts)
     for number, url in enumerate(urls):
-        parts = urlsplit(url) if isinstance(url, str) else None
-        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        if not _is_address(url):
             # The address itself may hold a password, so it is not shown.
             raise ConfigurationError(
                 f"Address {number + 1} in the option hosts is none: write 'https://search.example.com:9200'."
@@ -92,6 +99,14 @@ def _urls(hosts: str | Sequence[str]) -> list[str]:
     if not urls:
         raise ConfigurationError("The option hosts is empty: name at least one address.")
     return urls
+
+
+def _is_address(url: Any) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except (ValueError, TypeError, AttributeError):  # no text, no port, half an IPv6 address
+        return False
 
 
 def _aws_signer(region: str) -> Any:

@@ -62,6 +62,7 @@ class Bucket:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.is_trusted = False  # whether it was seen to honour If-None-Match: see health.begin
         self._lock = threading.Lock()
         self._client: Any = None
         self._pid = 0
@@ -131,7 +132,7 @@ class Bucket:
                 if "IfMatch" in condition and code_of(error) in MISSING:
                     return None
                 raise
-        return str(answer["ETag"])
+            return str(answer["ETag"])
 
     def protection(self) -> dict[str, Any]:
         """What every object is written with."""
@@ -152,27 +153,27 @@ class Bucket:
         """The object with its body; ``None`` when there is none."""
         return self._find("get_object", key)
 
-    def head(self, key: str, version_id: str | None = None) -> Found | None:
+    def head(self, key: str) -> Found | None:
         """What the object says about itself; ``None`` when there is none."""
-        return self._find("head_object", key, **({} if version_id is None else {"VersionId": version_id}))
+        return self._find("head_object", key)
 
-    def _find(self, operation: str, key: str, **arguments: Any) -> Found | None:
+    def _find(self, operation: str, key: str) -> Found | None:
         with explained(self.settings):
             try:
-                answer = getattr(self.client, operation)(Bucket=self.settings.bucket, Key=key, **arguments)
+                answer = getattr(self.client, operation)(Bucket=self.settings.bucket, Key=key)
                 body = answer["Body"].read() if "Body" in answer else b""
             except ClientError as error:
                 if code_of(error) in MISSING:
                     return None
                 raise
-        return Found(
-            answer["ETag"],
-            answer["ContentLength"],
-            answer["Metadata"],
-            answer.get("ObjectLockRetainUntilDate"),
-            answer.get("ObjectLockLegalHoldStatus") == "ON",
-            body,
-        )
+            return Found(
+                answer["ETag"],
+                answer["ContentLength"],
+                answer["Metadata"],
+                answer.get("ObjectLockRetainUntilDate"),
+                answer.get("ObjectLockLegalHoldStatus") == "ON",
+                body,
+            )
 
     def objects(self, prefix: str) -> Iterator[tuple[str, int, str]]:
         """Key, size in bytes and ETag of every object under ``prefix``, in the order of the keys."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -14,9 +13,8 @@ from audit_core.event import RecordedEvent
 from audit_core.storages.contract import Compacted
 from audit_storage_s3 import compaction, health, manifest, retention
 from audit_storage_s3.bucket import Bucket
-from audit_storage_s3.chain import Chain, objects_in
-from audit_storage_s3.formats import format_of
-from audit_storage_s3.known import IdCache
+from audit_storage_s3.chain import Chain, IdCache, objects_in
+from audit_storage_s3.formats import decoded, format_of
 from audit_storage_s3.layout import EVENTS, Partition, Stored, chain_of, day_in, escaped, partition_of
 from audit_storage_s3.rows import Row, data_of, recorded_of, row_of
 from audit_storage_s3.settings import Settings
@@ -179,7 +177,7 @@ class S3Storage:
                 found = self.bucket.get(stored.key)
                 if found is None:
                     break
-                for row in self.format.read(io.BytesIO(found.body)):
+                for row in decoded(self.format, found.body, stored.key):
                     if known:
                         known -= 1
                         continue
