@@ -36,7 +36,7 @@ def dynamodb(address, monkeypatch):
         "point_in_time_recovery": False,
     }
     storage = backends.storage("search")
-    storage._connection.client().delete_table(TableName=storage.table)
+    storage._client.get().delete_table(TableName=storage.table)
 
 
 @contextlib.contextmanager

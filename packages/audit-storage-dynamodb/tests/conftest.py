@@ -59,14 +59,14 @@ def storage(endpoint: str, make_storage: Callable[..., DynamoDBStorage]) -> Iter
     storage = make_storage(f"test-{uuid4()}", endpoint_url=endpoint, point_in_time_recovery=False)
     storage.setup()
     yield storage
-    storage._connection.client().delete_table(TableName=storage.table)
+    storage._client.get().delete_table(TableName=storage.table)
 
 
 class Faults:
     """Looks at the requests of a storage, and answers them as a server in trouble would."""
 
     def client(self, storage: DynamoDBStorage) -> Any:
-        return storage._connection.client()
+        return storage._client.get()
 
     @contextmanager
     def _hooked(self, storage: DynamoDBStorage, event: str, hook: Callable[..., Any]) -> Iterator[None]:

@@ -1,6 +1,5 @@
 """What goes wrong gets an error that says what to do next; no server is needed."""
 
-import os
 import sys
 import threading
 from contextlib import contextmanager
@@ -265,52 +264,3 @@ def test_nothing_is_sent_for_nothing(storage, faults):
     with faults.count(storage) as calls:
         storage.write([])
     assert not calls
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
-def test_a_child_of_a_fork_has_a_client_of_its_own(storage, faults, monkeypatch):
-    parents = faults.client(storage)
-    assert faults.client(storage) is parents
-    with monkeypatch.context() as patch:
-        patch.setattr(client.os, "getpid", lambda: -1)
-        assert faults.client(storage) is not parents
-    parents.close()
-
-
-def test_a_thread_has_a_client_while_another_one_closes(storage, faults, monkeypatch):
-    made = faults.client(storage)
-    connection = storage._connection
-    getpid = os.getpid
-
-    def close_meanwhile():
-        monkeypatch.setattr(client.os, "getpid", getpid)
-        connection.close()
-        return getpid()
-
-    monkeypatch.setattr(client.os, "getpid", close_meanwhile)
-    assert connection.client() is made
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
-def test_a_fork_while_a_client_is_made_holds_the_child_up_for_nothing(storage, faults, monkeypatch):
-    begun, goes_on = threading.Event(), threading.Event()
-    make = storage._connection._make
-
-    def slow():
-        begun.set()
-        goes_on.wait(30)
-        return make()
-
-    monkeypatch.setattr(storage._connection, "_make", slow)
-    thread = threading.Thread(target=faults.client, args=[storage])
-    thread.start()
-    begun.wait(30)
-    child = os.fork()
-    if child == 0:
-        threading.Timer(20, os._exit, [1]).start()
-        goes_on.set()
-        os._exit(0 if faults.client(storage) else 2)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    goes_on.set()
-    thread.join(30)
-    assert status == 0

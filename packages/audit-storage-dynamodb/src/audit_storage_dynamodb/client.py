@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import threading
+from functools import partial
 from typing import Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
+from audit_core.clients import PerProcess
 from audit_core.errors import ConfigurationError
 
 # A relay's lease outlasts a call only so far: better to fail and come back than to hang. "standard" retries
@@ -32,57 +32,28 @@ class NoAnswer(BotoCoreError):  # type: ignore[misc]
     fmt = "what answered {operation} is not DynamoDB, but a proxy or another server"
 
 
-class Connection:
-    """Makes the client, once for each process: a child of a fork must not share its parent's connections.
+def client_of(region: str | None, endpoint_url: str | None) -> PerProcess[Any]:
+    """Makes boto3's client, which is safe to use from several threads. Credentials come from boto3's own chain alone.
 
-    Credentials come from boto3's own chain and from nowhere else.
+    Making it raises :class:`~audit_core.errors.ConfigurationError` for a region or an address that is none, and what
+    botocore raises.
     """
+    return PerProcess(partial(_make, region, endpoint_url), lambda client: client.close())
 
-    def __init__(self, region: str | None, endpoint_url: str | None) -> None:
-        self._region = region
-        self._endpoint_url = endpoint_url
-        self._made: tuple[int, Any] | None = None  # by which process, and the client
-        self._locks: dict[int, threading.Lock] = {}
 
-    def client(self) -> Any:
-        """The client of this process; botocore's clients are safe to use from several threads.
-
-        Raises :class:`~audit_core.errors.ConfigurationError` for a region or an address that is none, and what
-        botocore raises.
-        """
-        made = self._made
-        if made is None or made[0] != os.getpid():
-            with self._lock:
-                made = self._made
-                if made is None or made[0] != os.getpid():
-                    made = self._made = os.getpid(), self._make()
-        return made[1]
-
-    def close(self) -> None:
-        """Give up the connections; the next use makes new ones."""
-        with self._lock:
-            made, self._made = self._made, None
-            if made is not None and made[0] == os.getpid():
-                made[1].close()
-
-    @property
-    def _lock(self) -> threading.Lock:
-        # One of its own for each process: what a thread of the parent held at the fork is never given back.
-        return self._locks.setdefault(os.getpid(), threading.Lock())
-
-    def _make(self) -> Any:
-        try:
-            client = boto3.session.Session().client(
-                "dynamodb", region_name=self._region, endpoint_url=self._endpoint_url, config=CONFIG
-            )
-        except (ValueError, TypeError) as error:
-            raise ConfigurationError(
-                f"No client for DynamoDB can be made: {error}. Correct the options `region` and `endpoint_url`, "
-                f"or where boto3 has them from (AWS_DEFAULT_REGION, AWS_ENDPOINT_URL)."
-            ) from error
-        for operation in NEVER_EMPTY:
-            client.meta.events.register(f"after-call.dynamodb.{operation}", _require_answer)
-        return client
+def _make(region: str | None, endpoint_url: str | None) -> Any:
+    try:
+        client = boto3.session.Session().client(
+            "dynamodb", region_name=region, endpoint_url=endpoint_url, config=CONFIG
+        )
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(
+            f"No client for DynamoDB can be made: {error}. Correct the options `region` and `endpoint_url`, "
+            f"or where boto3 has them from (AWS_DEFAULT_REGION, AWS_ENDPOINT_URL)."
+        ) from error
+    for operation in NEVER_EMPTY:
+        client.meta.events.register(f"after-call.dynamodb.{operation}", _require_answer)
+    return client
 
 
 def _require_answer(parsed: dict[str, Any], model: Any, **_: Any) -> None:

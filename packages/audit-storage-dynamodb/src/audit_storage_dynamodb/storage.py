@@ -13,7 +13,7 @@ from audit_core.errors import AuditError, ConfigurationError, PartialWrite
 from audit_core.event import RecordedEvent
 from audit_core.query import EventQuery, Page
 from audit_storage_dynamodb import batches, health, pruning, reading, table
-from audit_storage_dynamodb.client import Connection
+from audit_storage_dynamodb.client import client_of
 from audit_storage_dynamodb.errors import explained
 from audit_storage_dynamodb.items import Item, items_of, key_of
 from audit_storage_dynamodb.plan import plan_of
@@ -55,7 +55,7 @@ class DynamoDBStorage:
         self.table = table
         self._retention_seconds = None if retention_days is None else retention_days * SECONDS_A_DAY
         self._point_in_time_recovery = point_in_time_recovery
-        self._connection = Connection(region, endpoint_url)
+        self._client = client_of(region, endpoint_url)
 
     def setup(self) -> None:
         """Create the table, its indexes, its time to live and its point-in-time recovery, where they are
@@ -65,7 +65,7 @@ class DynamoDBStorage:
         permission.
         """
         with explained(self.table):
-            client = self._connection.client()
+            client = self._client.get()
             table.create(client, self.table, point_in_time_recovery=self._point_in_time_recovery)
 
     def check(self) -> list[str]:
@@ -74,7 +74,7 @@ class DynamoDBStorage:
         """
         try:
             with explained(self.table):
-                client = self._connection.client()
+                client = self._client.get()
         except AuditError as error:
             return [str(error)]
         return health.check(
@@ -86,7 +86,7 @@ class DynamoDBStorage:
 
     def close(self) -> None:
         """Give up the connections; the next call makes new ones."""
-        self._connection.close()
+        self._client.close()
 
     def write(self, events: Sequence[RecordedEvent]) -> None:
         """Keep these events, except those whose id is known, whoever wrote it, and however it differs.
@@ -148,9 +148,9 @@ class DynamoDBStorage:
     @contextmanager
     def _calls(self) -> Generator[Any]:
         with explained(self.table, self._problems):
-            yield self._connection.client()
+            yield self._client.get()
 
     def _problems(self) -> list[str]:
         with explained(self.table):
-            description = self._connection.client().describe_table(TableName=self.table)["Table"]
+            description = self._client.get().describe_table(TableName=self.table)["Table"]
         return table.problems(self.table, description)

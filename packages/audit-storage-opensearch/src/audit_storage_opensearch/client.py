@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +9,7 @@ from urllib.parse import urlsplit
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import ImproperlyConfigured
 
+from audit_core.clients import PerProcess
 from audit_core.errors import ConfigurationError
 
 THREADS = 10  # that can each keep a connection open
@@ -18,9 +17,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Connection:
-    """One client for all threads. It is made when it is first needed, and again in a forked child: a socket that is
-    shared with the parent would mix up their answers.
-    """
+    """One client for all threads of a process, and what its options say."""
 
     def __init__(
         self,
@@ -52,27 +49,21 @@ class Connection:
         if aws_region is not None:
             self._arguments["http_auth"] = _aws_signer(aws_region)
         self._arguments |= client
-        self._lock = threading.Lock()
-        self._client: OpenSearch | None = None
-        self._pid = 0
+        self._client = PerProcess(self._make, OpenSearch.close)
 
     def client(self) -> OpenSearch:
         """The client of this process. Raises :class:`~audit_core.errors.ConfigurationError` for unfit options."""
-        with self._lock:
-            if self._client is None or self._pid != os.getpid():
-                try:
-                    self._client = OpenSearch(self._urls, **self._arguments)
-                except ImproperlyConfigured as error:
-                    raise ConfigurationError(f"The OpenSearch client cannot be made: {error}.") from error
-                self._pid = os.getpid()
-            return self._client
+        return self._client.get()
 
     def close(self) -> None:
         """Close the sockets of this process; the next use opens new ones."""
-        with self._lock:
-            if self._client is not None and self._pid == os.getpid():
-                self._client.close()
-            self._client = None
+        self._client.close()
+
+    def _make(self) -> OpenSearch:
+        try:
+            return OpenSearch(self._urls, **self._arguments)
+        except ImproperlyConfigured as error:
+            raise ConfigurationError(f"The OpenSearch client cannot be made: {error}.") from error
 
     def insecurities(self) -> list[str]:
         """What is wrong with the protection of this connection, in words."""

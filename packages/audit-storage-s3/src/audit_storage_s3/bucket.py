@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from audit_core.clients import PerProcess
 from audit_storage_s3.errors import MISSING, code_of, explained, status_of
 from audit_storage_s3.settings import Settings
 
@@ -63,31 +62,25 @@ class Bucket:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.is_trusted = False  # whether it was seen to honour If-None-Match: see health.begin
-        self._lock = threading.Lock()
-        self._client: Any = None
-        self._pid = 0
+        self._client: PerProcess[Any] = PerProcess(self._make, lambda client: client.close())
 
     @property
     def client(self) -> Any:
-        """boto3's client; a child process makes its own, because connections cannot be shared with the parent."""
-        with self._lock:
-            if self._pid != os.getpid():
-                with explained(self.settings):
-                    self._client = boto3.session.Session().client(
-                        "s3",
-                        region_name=self.settings.region,
-                        endpoint_url=self.settings.endpoint_url,
-                        config=CONFIG,
-                    )
-                self._pid = os.getpid()
-            return self._client
+        """boto3's client."""
+        return self._client.get()
 
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""
-        with self._lock:
-            if self._client is not None and self._pid == os.getpid():
-                self._client.close()
-            self._client, self._pid = None, 0
+        self._client.close()
+
+    def _make(self) -> Any:
+        with explained(self.settings):
+            return boto3.session.Session().client(
+                "s3",
+                region_name=self.settings.region,
+                endpoint_url=self.settings.endpoint_url,
+                config=CONFIG,
+            )
 
     def ask(self, operation: str, **arguments: Any) -> Any:
         """One call of the client, on this bucket."""
