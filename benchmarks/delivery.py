@@ -14,7 +14,8 @@ that the store holds is read back and compared with the log: ids, seqs, texts (b
   the server has answered a write and the worker has not read the answer. All the time some requests are throttled at the
   client, as the store documents it.
 
-The exit code is 0 when nothing is missing, twice, changed or parked. What the run has stored is removed at the end.
+The exit code is 0 when nothing is missing, twice, changed or parked, and all of this has happened. What the run has stored is
+removed at the end.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
@@ -82,6 +84,9 @@ def work(store: str, address: str, name: str, path: str, tally_path: str, in_tro
             tally.add(f"error {re.sub('[0-9]+', 'N', stage.error or '')[:140]}")
 
     stop = threading.Event()
+    threading.Thread(
+        target=lambda: (multiprocessing.parent_process().join(), stop.set()), daemon=True
+    ).start()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     relay = Relay(database.log, {SINK: sink.storage})
     Worker(relay, release_connections=database.close, on_report=note).run(stop)
@@ -126,11 +131,11 @@ class Workers:
 class Proxy:
     """A Toxiproxy between the workers and the server."""
 
-    def __init__(self, control: str, address: str) -> None:
+    def __init__(self, control: str, address: str, answer_bytes: int) -> None:
         server = urlsplit(address)
         upstream = f"{server.hostname}:{server.port}"
         self._proxies = f"{control.rstrip('/')}/proxies"
-        self._name = f"delivery-{uuid4().hex}"
+        self._name, self._answer_bytes = f"delivery-{uuid4().hex}", answer_bytes
         made = self._ask("POST", "", name=self._name, listen="127.0.0.1:0", upstream=upstream)
         self.address = address.replace(f"{server.hostname}:{server.port}", made["listen"])
 
@@ -141,10 +146,10 @@ class Proxy:
             return json.loads(answer.read() or "null")
 
     @contextmanager
-    def cutting(self, answer_bytes: int) -> Iterator[None]:
-        """End each connection when the server has sent more than this."""
+    def cutting(self) -> Iterator[None]:
+        """End each connection as soon as the server has sent more than ``answer_bytes``."""
         toxics = f"/{self._name}/toxics"
-        limit = {"bytes": answer_bytes}
+        limit = {"bytes": self._answer_bytes}
         self._ask("POST", toxics, name="cut", type="limit_data", stream="downstream", attributes=limit)
         yield
         self._ask("DELETE", f"{toxics}/cut")
@@ -153,31 +158,33 @@ class Proxy:
         self._ask("DELETE", f"/{self._name}")
 
 
+@dataclass
 class Faults:
     """What happens to the server, the workers and the connections, one after the other, spread over the run."""
 
-    def __init__(
-        self, log: Log, workers: Workers, proxy: Proxy, tally: Tally, answer_bytes: int, command: str
-    ) -> None:
-        self._log, self._workers, self._proxy, self._tally = log, workers, proxy, tally
-        self._answer_bytes, self._command = answer_bytes, command
-        self._left = list(FAULTS)
-        self.done: Counter[str] = Counter()
+    log: Log
+    total: int
+    workers: Workers
+    proxy: Proxy
+    tally: Tally
+    crash_command: str
+    left: list[str] = field(default_factory=lambda: list(FAULTS))
+    done: Counter[str] = field(default_factory=Counter)
 
-    def due(self, progress: float) -> None:
+    def due(self, position: int) -> None:
         """Do the next one, if it is time."""
-        if self._left and progress > 1 - len(self._left) / (len(FAULTS) + 1):
-            fault = self._left.pop(0)
+        if self.left and position / self.total > 1 - len(self.left) / (len(FAULTS) + 1):
+            fault = self.left.pop(0)
             getattr(self, fault)()
             self.done[fault] += 1
 
     def crash(self) -> None:
         """Kill the server, and start it again."""
-        subprocess.run(self._command, shell=True, check=True, capture_output=True)
+        subprocess.run(self.crash_command, shell=True, check=True, capture_output=True)
 
     def kill(self) -> None:
         """Kill the worker that delivers."""
-        self._workers.replace(self._delivering())
+        self.workers.replace(self._delivering())
 
     def freeze(self) -> None:
         """Stop the worker that delivers until its lease is over, and let it go on."""
@@ -188,17 +195,19 @@ class Faults:
 
     def cut(self) -> None:
         """Cut the connections until the answer to a write is lost."""
-        before = self._tally.counts()["lost"]
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        with self._proxy.cutting(self._answer_bytes):
-            while self._tally.counts()["lost"] == before and time.monotonic() < deadline:
+        before = self.tally.counts()["lost"]
+        with self.proxy.cutting():
+            while self.tally.counts()["lost"] == before and not self._is_over():
                 time.sleep(0.01)
-        self.done["answers lost to the cuts"] += self._tally.counts()["lost"] - before
+        self.done["answers lost to the cuts"] += self.tally.counts()["lost"] - before
 
     def _delivering(self) -> Any:
-        while not (owner := self._log.cursor(SINK).owner):
+        while not (owner := self.log.cursor(SINK).owner) and not self._is_over():
             time.sleep(0.001)
-        return self._workers.of(owner)
+        return self.workers.of(owner or "")
+
+    def _is_over(self) -> bool:
+        return self.log.cursor(SINK).seq == self.total
 
 
 def deliver(log: Log, total: int, workers: Workers, faults: Faults | None) -> None:
@@ -215,7 +224,7 @@ def deliver(log: Log, total: int, workers: Workers, faults: Faults | None) -> No
         if not early_mb and position >= total / 10:
             early_mb = workers.peak_memory_mb()
         if faults is not None:
-            faults.due(position / total)
+            faults.due(position)
     seconds = time.monotonic() - started
     print(f"delivered in {seconds:,.1f} s: {total / seconds:,.0f} events/s")
     if faults is None:
@@ -259,7 +268,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.faults and not options.crash:
         parser.error("--faults needs --crash")
-    store = STORES[options.store]
+    store, total = STORES[options.store], options.events
     address, name = os.environ[store.variable], f"delivery-{uuid4().hex}"
     sink = store(address, name)
     sink.storage.setup()
@@ -267,26 +276,25 @@ def main() -> None:
         at_the_end.callback(sink.drop)
         database = SqliteDatabase(f"{folder}/log.db")
         at_the_end.callback(database.close)
-        fill(database, options.events)
+        fill(database, total)
         tally = Tally(f"{folder}/tally")
         if options.faults:
-            proxy = Proxy(os.environ["AUDIT_TEST_TOXIPROXY"], address)
+            proxy = Proxy(os.environ["AUDIT_TEST_TOXIPROXY"], address, store.answer_bytes)
             at_the_end.callback(proxy.close)
             address = proxy.address
-        print(f"{options.store}: {options.events:,} events wait", flush=True)
+        print(f"{options.store}: {total:,} events wait", flush=True)
+        count = 2 if options.faults else 1
         with Workers(
-            1 + options.faults, options.store, address, name, database.path, tally.path, options.faults
+            count, options.store, address, name, database.path, tally.path, options.faults
         ) as workers:
-            faults = (
-                Faults(database.log, workers, proxy, tally, store.answer_bytes, options.crash)
-                if options.faults
-                else None
-            )
-            deliver(database.log, options.events, workers, faults)
+            faults = None
+            if options.faults:
+                faults = Faults(database.log, total, workers, proxy, tally, options.crash)
+            deliver(database.log, total, workers, faults)
         for kind, count in sorted(tally.counts().items()):
             print(f"{count:>7,}  {kind}")
-        exactly_once = compare(database.log, sink, options.events)
-    sys.exit(not exactly_once)
+        if not compare(database.log, sink, total) or (faults and faults.left):
+            sys.exit(1)
 
 
 if __name__ == "__main__":
