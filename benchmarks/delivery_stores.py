@@ -196,7 +196,10 @@ class MongoDB:
         return (recorded_of(document, {}) for document in self._collection.find())
 
     def documents(self) -> int:
-        return self._collection.count_documents({})
+        from pymongo import timeout
+
+        with timeout(0):  # no limit: the test server reads slowly
+            return sum(1 for _ in self._collection.find({}, {"_id": 1}))
 
     def drop(self) -> None:
         self.storage._client.drop_database(self._collection.database.name)
