@@ -126,6 +126,40 @@ def test_an_acknowledgement_that_is_lost(make: Make, monkeypatch: pytest.MonkeyP
     assert seqs(storage) == list(range(1, 11))
 
 
+def test_an_acknowledgement_that_ends_too_early(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = make()
+    storage.setup()
+    events = make_events(10, first_seq=1)
+    put = storage.bucket.client.put_object
+
+    def cut(**arguments: Any) -> Any:
+        put(**arguments)
+        return {}  # what botocore makes of headers that end after the status
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage.bucket.client, "put_object", cut)
+        with pytest.raises(RetryableError, match="in the middle of S3's answer"):
+            storage.write(events[:6])
+    storage.write(events)
+    assert seqs(storage) == list(range(1, 11))
+
+
+def test_an_object_without_its_metadata_stores_nothing_twice(make: Make, keys: Keys) -> None:
+    # As after a copy by other tools: what the next object is called follows from the rows then.
+    storage = make()
+    storage.setup()
+    events = make_events(10, first_seq=1)
+    storage.write(events[:4])
+    [key] = keys(storage)
+    name = {"Bucket": storage.settings.bucket, "Key": storage.settings.prefix + key}
+    body = storage.bucket.client.get_object(**name)["Body"].read()
+    storage.bucket.client.put_object(**name, Body=body)
+    make().write(events[2:8])
+    make().write(events)
+    assert seqs(storage) == list(range(1, 11))
+    assert keys(storage)[1].endswith("0000000000000005-000000.jsonl.gz")
+
+
 def test_one_partition_fails_and_the_others_are_known_next_time(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from audit_storage_s3.errors import MISSING, code_of, explained, status_of
+from audit_storage_s3.errors import MISSING, code_of, explained, status_of, whole
 from audit_storage_s3.settings import Settings
 
 MAX_DELETIONS = 1000  # a DeleteObjects call (S3 API reference)
@@ -131,7 +131,7 @@ class Bucket:
                 if "IfMatch" in condition and code_of(error) in MISSING:
                     return None
                 raise
-        return str(answer["ETag"])
+        return str(whole("PutObject", answer, "ETag")["ETag"])
 
     def protection(self) -> dict[str, Any]:
         """What every object is written with."""
@@ -165,6 +165,7 @@ class Bucket:
                 if code_of(error) in MISSING:
                     return None
                 raise
+        whole(operation, answer, "ETag", "ContentLength")
         return Found(
             answer["ETag"],
             answer["ContentLength"],
@@ -196,7 +197,10 @@ class Bucket:
 
     def _pages(self, operation: str, **arguments: Any) -> Iterator[Mapping[str, Any]]:
         with explained(self.settings):
-            yield from self.client.get_paginator(operation).paginate(Bucket=self.settings.bucket, **arguments)
+            for page in self.client.get_paginator(operation).paginate(
+                Bucket=self.settings.bucket, **arguments
+            ):
+                yield whole(operation, page, "IsTruncated")
 
     def delete(self, items: Iterable[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:
         """Delete ``{"Key": …}`` or ``{"Key": …, "VersionId": …}``; what S3 refused, with ``Code`` and ``Message``.

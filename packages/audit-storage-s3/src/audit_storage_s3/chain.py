@@ -90,11 +90,21 @@ class Chain:
         self._next = Position()
         if self._objects:
             last = self._objects[-1]
-            found = self._bucket.head(last.key)
-            if found is None:
-                raise ObjectGone
-            self._next = last.last.following(_last_seq(found.metadata))
+            self._next = last.last.following(self._last_seq_in(last))
         self._loaded = True
+
+    def _last_seq_in(self, stored: Stored) -> int | None:
+        found = self._bucket.head(stored.key)
+        if found is not None and "sha256" not in found.metadata:
+            # Somebody copied the object without its metadata, or the answer was cut off: the rows know as well.
+            found = self._bucket.get(stored.key)
+            if found is not None:
+                seqs = [row["seq"] for row in self._format.read(io.BytesIO(found.body))]
+                return max((seq for seq in seqs if seq is not None), default=None)
+        if found is None:
+            raise ObjectGone
+        value = found.metadata.get("last-seq")
+        return None if value is None else int(value)
 
     def _unknown(self, rows: Sequence[Row]) -> list[Row]:
         heads = [stored.first.head for stored in self._objects]
@@ -159,8 +169,3 @@ def metadata_of(count: int, first_seq: int | None, last_seq: int | None, digest:
     if last_seq is not None:
         metadata["last-seq"] = str(last_seq)
     return metadata
-
-
-def _last_seq(metadata: object) -> int | None:
-    value = metadata.get("last-seq") if isinstance(metadata, dict) else None
-    return None if value is None else int(value)

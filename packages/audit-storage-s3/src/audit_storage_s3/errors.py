@@ -7,6 +7,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -79,6 +80,20 @@ def code_of(error: ClientError) -> str:
 def status_of(error: ClientError) -> int:
     """The HTTP status; 0 when there was none."""
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def whole(operation: str, answer: Mapping[str, Any], *expected: str) -> Mapping[str, Any]:
+    """``answer``, if it has what is in every answer to this operation.
+
+    Python's HTTP client takes headers that end with the connection for complete: of a listing that was cut off there would
+    remain an empty one. Raises :class:`~audit_core.errors.RetryableError`.
+    """
+    for name in expected:
+        if name not in answer:
+            raise RetryableError(
+                f"The connection was lost in the middle of S3's answer ({operation} without {name}). It is tried again."
+            )
+    return answer
 
 
 @contextmanager
