@@ -214,11 +214,12 @@ class OpenSearch:
     def __init__(self, address: str, name: str, trouble: Tally | None = None) -> None:
         import opensearchpy
 
+        from audit_storage_opensearch.client import WholeAnswers
         from audit_storage_opensearch.storage import OpenSearchStorage
 
         error = {"type": "rejected_execution_exception", "reason": "rejected execution of primary operation"}
 
-        class Troubled(opensearchpy.Urllib3HttpConnection):
+        class Troubled(WholeAnswers):
             def perform_request(self, method: str, url: str, params: Any, body: Any, **more: Any) -> Any:
                 send = super().perform_request
                 if url != "/_bulk" or trouble is None:

@@ -8,12 +8,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from opensearchpy import OpenSearch
+from opensearchpy import ConnectionError as LostConnection
+from opensearchpy import OpenSearch, Urllib3HttpConnection
 from opensearchpy.exceptions import ImproperlyConfigured
 
 from audit_core.errors import ConfigurationError
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class WholeAnswers(Urllib3HttpConnection):
+    """Takes an answer that ends with its headers for what it is, a lost connection; Python's HTTP client takes headers that
+    were cut off for complete. The server gives every answer a body, but those to HEAD.
+    """
+
+    def perform_request(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """As the client library has it."""
+        answer = super().perform_request(method, *arguments, **options)
+        if method != "HEAD" and not answer[-1]:
+            raise LostConnection("N/A", "the connection was lost in the middle of the answer", None)
+        return answer
 
 
 class Connection:
@@ -38,7 +52,11 @@ class Connection:
             raise ConfigurationError("Give either aws_region or username and password, not both.")
         if timeout_seconds <= 0:
             raise ConfigurationError(f"The option timeout_seconds is {timeout_seconds}; it must be above 0.")
-        self._arguments: dict[str, Any] = {"timeout": timeout_seconds, "verify_certs": True}
+        self._arguments: dict[str, Any] = {
+            "timeout": timeout_seconds,
+            "verify_certs": True,
+            "connection_class": WholeAnswers,
+        }
         if username is not None:
             self._arguments["http_auth"] = (username, password)
         if aws_region is not None:
