@@ -98,7 +98,11 @@ class Faults:
             result = answer()
             if isinstance(result, Exception):
                 raise result
-            return None if result is None else (SimpleNamespace(status_code=200), result)
+            return (
+                None
+                if result is None
+                else (SimpleNamespace(status_code=200, headers={}, content=b"{}"), result)
+            )
 
         with self._hooked(storage, f"before-call.dynamodb.{operation}", before_call):
             yield

@@ -1,7 +1,9 @@
 """What goes wrong gets an error that says what to do next; no server is needed."""
 
 import os
+import socketserver
 import sys
+import threading
 from subprocess import run
 
 import pytest
@@ -215,3 +217,37 @@ def test_a_child_of_a_fork_has_a_client_of_its_own(storage, faults, monkeypatch)
         patch.setattr(client.os, "getpid", lambda: -1)
         assert faults.client(storage) is not parents
     parents.close()
+
+
+@pytest.mark.parametrize(
+    "heard",
+    [
+        b"HTTP/1.1 200 OK",
+        b"HTTP/1.1 200 OK\r\ncontent-le",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 300\r\n\r\n{",
+    ],
+)
+def test_an_answer_that_ends_too_early_is_no_empty_one(make_storage, monkeypatch, heard):
+    once = Config(retries={"mode": "standard", "total_max_attempts": 1})
+    monkeypatch.setattr(client, "CONFIG", client.CONFIG.merge(once))
+
+    class Answer(socketserver.StreamRequestHandler):
+        def handle(self):
+            self.request.recv(65536)
+            self.wfile.write(heard)
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        storage = make_storage("audit", endpoint_url=f"http://127.0.0.1:{server.server_address[1]}")
+        event = make_event(seq=1)
+        calls = [
+            lambda: storage.write([event]),
+            lambda: storage.get(event.id),
+            lambda: storage.search(EventQuery()),
+            lambda: storage.prune(event.event.occurred_at),
+            storage.setup,
+        ]
+        for call in calls:
+            with pytest.raises(RetryableError):
+                call()
+        server.shutdown()

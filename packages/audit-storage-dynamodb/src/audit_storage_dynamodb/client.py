@@ -8,6 +8,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ConnectionClosedError
 
 # A relay's lease outlasts a call only so far: better to fail and come back than to hang. "standard" retries
 # what DynamoDB documents as retryable, with exponential backoff and jitter.
@@ -18,6 +19,15 @@ CONFIG = Config(
     tcp_keepalive=True,
     user_agent_extra="audit-storage-dynamodb",
 )
+
+
+def _require_whole(http_response: Any, **_: Any) -> None:
+    """Raise for an answer that was cut off: Python's HTTP client takes headers that end with the connection
+    for complete, and botocore a broken body for an empty answer. Nothing found, nothing left over.
+    """
+    length, headers = len(http_response.content), http_response.headers
+    if int(headers.get("content-length", length)) != length or not length:
+        raise ConnectionClosedError(endpoint_url=http_response.url)
 
 
 class Connection:
@@ -39,9 +49,11 @@ class Connection:
             with self._lock:
                 if self._client is None or self._pid != os.getpid():
                     session = boto3.session.Session()
-                    self._client = session.client(
+                    client = session.client(
                         "dynamodb", region_name=self._region, endpoint_url=self._endpoint_url, config=CONFIG
                     )
+                    client.meta.events.register("after-call.dynamodb", _require_whole)
+                    self._client = client
                     self._pid = os.getpid()
         return self._client
 
