@@ -50,6 +50,7 @@ from audit_core.testing import make_event
 FILL_BATCH = 2_000
 FAULTS = "cut crash kill cut crash freeze cut crash kill cut crash freeze cut crash kill".split()
 FREEZE_SECONDS = RelaySettings().lease_seconds + 1  # less than SQLite waits for a writer that is stopped
+CUT_SECONDS = 0.2
 PATIENCE_SECONDS = 180  # without any progress
 SINK = "store"
 
@@ -104,10 +105,7 @@ class Workers:
         process.start()
         return process
 
-    def __enter__(self) -> Workers:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
         for process in self._processes:
             process.terminate()
         for process in self._processes:
@@ -194,12 +192,14 @@ class Faults:
         os.kill(pid, signal.SIGCONT)
 
     def cut(self) -> None:
-        """Cut the connections until the answer to a write is lost."""
-        before = self.tally.counts()["lost"]
-        with self.proxy.cutting():
-            while self.tally.counts()["lost"] == before and not self._is_over():
-                time.sleep(0.01)
-        self.done["answers lost to the cuts"] += self.tally.counts()["lost"] - before
+        """Cut the connections for moments, until the answer to a write is lost; reads have to pass between them."""
+        before = lost = self.tally.counts()["lost"]
+        while lost == before and not self._is_over():
+            with self.proxy.cutting():
+                time.sleep(CUT_SECONDS)
+            time.sleep(2 * CUT_SECONDS)
+            lost = self.tally.counts()["lost"]
+        self.done["answers lost to the cuts"] += lost - before
 
     def _delivering(self) -> Any:
         while not (owner := self.log.cursor(SINK).owner) and not self._is_over():
@@ -284,13 +284,12 @@ def main() -> None:
             address = proxy.address
         print(f"{options.store}: {total:,} events wait", flush=True)
         count = 2 if options.faults else 1
-        with Workers(
-            count, options.store, address, name, database.path, tally.path, options.faults
-        ) as workers:
-            faults = None
-            if options.faults:
-                faults = Faults(database.log, total, workers, proxy, tally, options.crash)
-            deliver(database.log, total, workers, faults)
+        workers = Workers(count, options.store, address, name, database.path, tally.path, options.faults)
+        faults = None
+        if options.faults:
+            faults = Faults(database.log, total, workers, proxy, tally, options.crash)
+        deliver(database.log, total, workers, faults)
+        workers.stop()
         for kind, count in sorted(tally.counts().items()):
             print(f"{count:>7,}  {kind}")
         if not compare(database.log, sink, total) or (faults and faults.left):
