@@ -97,10 +97,14 @@ class Faults:
         def before_call(**_: Any) -> Any:
             result = answer()
             if isinstance(result, ClientError):
-                return SimpleNamespace(status_code=400), result.response
+                return SimpleNamespace(status_code=400, headers={}, content=b"{}"), result.response
             if isinstance(result, Exception):
                 raise result
-            return None if result is None else (SimpleNamespace(status_code=200), result)
+            return (
+                None
+                if result is None
+                else (SimpleNamespace(status_code=200, headers={}, content=b"{}"), result)
+            )
 
         with self._hooked(storage, f"before-call.dynamodb.{operation}", before_call):
             yield

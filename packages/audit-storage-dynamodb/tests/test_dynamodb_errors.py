@@ -1,5 +1,6 @@
 """What goes wrong gets an error that says what to do next; no server is needed."""
 
+import socketserver
 import sys
 import threading
 from contextlib import contextmanager
@@ -264,3 +265,37 @@ def test_nothing_is_sent_for_nothing(storage, faults):
     with faults.count(storage) as calls:
         storage.write([])
     assert not calls
+
+
+@pytest.mark.parametrize(
+    "heard",
+    [
+        b"HTTP/1.1 200 OK",
+        b"HTTP/1.1 200 OK\r\ncontent-le",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 300\r\n\r\n{",
+    ],
+)
+def test_an_answer_that_ends_too_early_is_no_empty_one(make_storage, monkeypatch, heard):
+    once = Config(retries={"mode": "standard", "total_max_attempts": 1})
+    monkeypatch.setattr(client, "CONFIG", client.CONFIG.merge(once))
+
+    class Answer(socketserver.StreamRequestHandler):
+        def handle(self):
+            self.request.recv(65536)
+            self.wfile.write(heard)
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        storage = make_storage("audit", endpoint_url=f"http://127.0.0.1:{server.server_address[1]}")
+        event = make_event(seq=1)
+        calls = [
+            lambda: storage.write([event]),
+            lambda: storage.get(event.id),
+            lambda: storage.search(EventQuery()),
+            lambda: storage.prune(event.event.occurred_at),
+            storage.setup,
+        ]
+        for call in calls:
+            with pytest.raises(RetryableError):
+                call()
+        server.shutdown()

@@ -1,6 +1,8 @@
 """What the server may answer to a write, and who is told to do what. No server: the answers are canned."""
 
 import json
+import socketserver
+import threading
 from dataclasses import replace
 
 import pytest
@@ -237,6 +239,40 @@ def test_a_search_never_leaves_out_the_events_of_a_part_that_fails(canned):
     server.storage().search(EventQuery())
     [(params, _)] = server.asked(*search)
     assert params["allow_partial_search_results"] == b"false"
+
+
+@pytest.mark.parametrize(
+    "heard",
+    [
+        b"HTTP/1.1 200 OK",
+        b"HTTP/1.1 200 OK\r\ncontent-ty",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 300\r\n\r\n{",
+    ],
+)
+def test_an_answer_that_ends_too_early(heard):
+    class Answer(socketserver.StreamRequestHandler):
+        def handle(self):
+            self.request.recv(65536)
+            self.wfile.write(heard)
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        storage = OpenSearchStorage(
+            f"http://127.0.0.1:{server.server_address[1]}", client={"max_retries": 0}, retention_days=None
+        )
+        events = make_events(1, first_seq=1)
+        calls = [
+            lambda: storage.write(events),
+            lambda: storage.get(events[0].id),
+            lambda: storage.search(EventQuery()),
+            lambda: storage.prune(events[0].event.occurred_at),
+            storage.setup,
+        ]
+        for call in calls:
+            with pytest.raises(RetryableError, match="cannot be reached"):
+                call()
+        storage.close()
+        server.shutdown()
 
 
 def test_a_server_that_cannot_be_reached():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socketserver
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -114,6 +116,30 @@ def test_an_answer_that_is_not_s3s_acknowledges_nothing(answering: Answer) -> No
         storage.write(make_events(1, first_seq=1))
     [problem] = storage.check()
     assert "not S3" in problem
+
+
+@pytest.mark.parametrize(
+    "heard",
+    [b"HTTP/1.1 200 OK", b"HTTP/1.1 200 OK\r\nAccept-Ra", b"HTTP/1.1 200 OK\r\nContent-Length: 300\r\n\r\n<"],
+)
+def test_an_answer_that_ends_too_early_is_no_empty_listing(
+    credentials: None, monkeypatch: pytest.MonkeyPatch, heard: bytes
+) -> None:
+    once = Config(retries={"mode": "standard", "total_max_attempts": 1})
+    monkeypatch.setattr("audit_storage_s3.bucket.CONFIG", CONFIG.merge(once))
+
+    class Answer(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65536)
+            self.wfile.write(heard)
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        storage = S3Storage("audit", endpoint_url=f"http://127.0.0.1:{server.server_address[1]}")
+        with pytest.raises(RetryableError):
+            list(storage.read())
+        storage.close()
+        server.shutdown()
 
 
 def test_throttling_hands_on_how_long_to_wait(answering: Answer) -> None:

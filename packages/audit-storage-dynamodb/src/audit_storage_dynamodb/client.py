@@ -7,7 +7,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ConnectionClosedError
 
 from audit_core.clients import PerProcess
 from audit_core.errors import ConfigurationError
@@ -51,9 +51,19 @@ def _make(region: str | None, endpoint_url: str | None) -> Any:
             f"No client for DynamoDB can be made: {error}. Correct the options `region` and `endpoint_url`, "
             f"or where boto3 has them from (AWS_DEFAULT_REGION, AWS_ENDPOINT_URL)."
         ) from error
+    client.meta.events.register("after-call.dynamodb", _require_whole)
     for operation in NEVER_EMPTY:
         client.meta.events.register(f"after-call.dynamodb.{operation}", _require_answer)
     return client
+
+
+def _require_whole(http_response: Any, **_: Any) -> None:
+    """Raise for an answer that was cut off: Python's HTTP client takes headers that end with the connection
+    for complete, and botocore a broken body for an empty answer. Nothing found, nothing left over.
+    """
+    length, headers = len(http_response.content), http_response.headers
+    if int(headers.get("content-length", length)) != length or not length:
+        raise ConnectionClosedError(endpoint_url=http_response.url)
 
 
 def _require_answer(parsed: dict[str, Any], model: Any, **_: Any) -> None:

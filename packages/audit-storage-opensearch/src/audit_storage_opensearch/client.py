@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from opensearchpy import OpenSearch
+from opensearchpy import ConnectionError as LostConnection
+from opensearchpy import OpenSearch, Urllib3HttpConnection
 from opensearchpy.exceptions import ImproperlyConfigured
 
 from audit_core.clients import PerProcess
@@ -14,6 +15,19 @@ from audit_core.errors import ConfigurationError
 
 THREADS = 10  # that can each keep a connection open
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class WholeAnswers(Urllib3HttpConnection):
+    """Takes an answer that ends with its headers for what it is, a lost connection; Python's HTTP client takes headers that
+    were cut off for complete. The server gives every answer a body, but those to HEAD.
+    """
+
+    def perform_request(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """As the client library has it."""
+        answer = super().perform_request(method, *arguments, **options)
+        if method != "HEAD" and not answer[-1]:
+            raise LostConnection("N/A", "the connection was lost in the middle of the answer", None)
+        return answer
 
 
 class Connection:
@@ -40,6 +54,7 @@ class Connection:
             "timeout": timeout_seconds,
             "verify_certs": True,
             "pool_maxsize": THREADS,
+            "connection_class": WholeAnswers,
         }
         if username is not None:
             # OpenSearch reads UTF-8, and urllib3 writes Latin-1.

@@ -190,7 +190,14 @@ class Bucket:
 
     def _pages(self, operation: str, **arguments: Any) -> Iterator[Mapping[str, Any]]:
         with explained(self.settings):
-            yield from self.client.get_paginator(operation).paginate(Bucket=self.settings.bucket, **arguments)
+            for page in self.client.get_paginator(operation).paginate(
+                Bucket=self.settings.bucket, **arguments
+            ):
+                if "IsTruncated" not in page:
+                    # Python's HTTP client takes headers that end with the connection for complete, and of a listing that was
+                    # cut off there remains an empty one.
+                    raise KeyError("IsTruncated")
+                yield page
 
     def delete(self, items: Iterable[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:
         """Delete ``{"Key": …}`` or ``{"Key": …, "VersionId": …}``; what S3 refused, with ``Code`` and ``Message``.

@@ -18,8 +18,9 @@ import threading
 import time
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from typing import IO, TypeVar
 
 from audit_core.errors import ConfigurationError, RetryableError
 from audit_storage_s3.bucket import Bucket
@@ -28,6 +29,8 @@ from audit_storage_s3.formats import Format, encoded
 from audit_storage_s3.health import begin
 from audit_storage_s3.layout import Partition, Position, Stored, chain_of, name_of, parsed
 from audit_storage_s3.rows import Row
+
+_T = TypeVar("_T")
 
 MAX_LISTED = 50  # objects that a partition keeps in mind, for events that come late or have no seq
 MAX_ATTEMPTS = 20  # each failure means that another writer got further
@@ -96,12 +99,19 @@ class Chain:
         objects = chain_of(objects_in(self._bucket, self._format, self._partition.folder))
         place = Position()
         if objects:
-            found = self._bucket.head(objects[-1].key)
-            if found is None:
-                raise ObjectGone
-            place = objects[-1].last.following(_last_seq(objects[-1].key, found.metadata))
+            place = objects[-1].last.following(self._last_seq_in(objects[-1]))
         self._objects, self._next = objects, place
         return place
+
+    def _last_seq_in(self, stored: Stored) -> int | None:
+        found = self._bucket.head(stored.key)
+        if found is None:
+            raise ObjectGone
+        if "sha256" in found.metadata:  # the last of them, so the others are there too
+            value = found.metadata.get("last-seq")
+            return None if value is None else int(value)
+        # Somebody copied the object without its metadata, or the answer was cut off in them: the rows know as well.
+        return self._read(stored, lambda body: max(_seqs(self._format.read(body)), default=None))
 
     def _forget_many(self) -> None:
         if self._objects is not None and len(self._objects) > MAX_LISTED:
@@ -122,18 +132,20 @@ class Chain:
         return any(row["id"] in self._ids_in(stored) for stored in _candidates(row["seq"], objects, heads))
 
     def _ids_in(self, stored: Stored) -> Ids:
-        def read() -> Ids:
-            found = self._bucket.get(stored.key)
-            if found is None or found.etag != stored.etag:
-                raise ObjectGone
-            try:
-                return Ids(self._format.ids(io.BytesIO(found.body)))
-            except Exception as error:  # each library has errors of its own
-                raise DamagedObject(
-                    f"{stored.key} cannot be read ({type(error).__name__}). {DamagedObject.REMEDY}"
-                ) from error
+        return self._cache.get(
+            stored.key, stored.etag, lambda: self._read(stored, lambda body: Ids(self._format.ids(body)))
+        )
 
-        return self._cache.get(stored.key, stored.etag, read)
+    def _read(self, stored: Stored, parse: Callable[[IO[bytes]], _T]) -> _T:
+        found = self._bucket.get(stored.key)
+        if found is None or found.etag != stored.etag:
+            raise ObjectGone
+        try:
+            return parse(io.BytesIO(found.body))
+        except Exception as error:  # each library has errors of its own
+            raise DamagedObject(
+                f"{stored.key} cannot be read ({type(error).__name__}). {DamagedObject.REMEDY}"
+            ) from error
 
     def _create(self, rows: Sequence[Row], place: Position) -> bool:
         """Make the next object; whether it is there and counts."""
@@ -143,7 +155,7 @@ class Chain:
         key = folder + name_of(place, place, self._format.suffix)
         body = encoded(self._format, rows)
         digest = hashlib.sha256(body).digest()
-        seqs = [row["seq"] for row in rows if row["seq"] is not None]
+        seqs = list(_seqs(rows))
         metadata = metadata_of(len(rows), min(seqs, default=None), max(seqs, default=None), digest)
         etag = self._bucket.create(key, body, digest, metadata, self._format.content_type)
         if etag is None:
@@ -179,20 +191,14 @@ def metadata_of(count: int, first_seq: int | None, last_seq: int | None, digest:
     return metadata
 
 
+def _seqs(rows: Iterable[Row]) -> Iterator[int]:
+    return (row["seq"] for row in rows if row["seq"] is not None)
+
+
 def _candidates(seq: int | None, objects: Sequence[Stored], heads: Sequence[int]) -> Iterator[Stored]:
     likely = len(heads) if seq is None else bisect_right(heads, seq)
     yield from reversed(objects[:likely])
     yield from objects[likely:]
-
-
-def _last_seq(key: str, metadata: Mapping[str, str]) -> int | None:
-    if "count" not in metadata:
-        raise DamagedObject(
-            f"{key} has lost its metadata, as a copy by some tools does, so nobody knows which events come next. Copy it "
-            f"again with its metadata. {DamagedObject.REMEDY}"
-        )
-    value = metadata.get("last-seq")
-    return None if value is None else int(value)
 
 
 class Ids:

@@ -96,7 +96,8 @@ def explained(settings: Settings) -> Generator[None]:
         raise from_client(error, settings) from error
     except (ResponseParserError, KeyError) as error:
         raise RetryableError(
-            f"What answers at {settings.endpoint_url or 'S3'} is not S3, but perhaps a proxy before it ({type(error).__name__})."
+            f"What answers at {settings.endpoint_url or 'S3'} is not S3 but a proxy before it, or the connection was lost "
+            f"in the middle of an answer ({type(error).__name__}). It is tried again."
         ) from error
 
 
