@@ -30,7 +30,7 @@ LANES = 2
 PART_LIMIT_SECONDS = 20 * 60
 RUN_LIMIT_SECONDS = 40 * 60
 VARIABLE = re.compile(r"AUDIT_TEST_[A-Z0-9_]+")
-INABILITY = re.compile(r"this (storage|stream|summarizer|log|outbox|database|backend) ")
+INABILITY = re.compile(r"this (server|storage|stream|summarizer|log|outbox|database|backend) ")
 CLOSING_LINE = re.compile(r"^=+ .*\b(passed|failed|errors?|skipped|deselected|no tests ran)\b.* =+$")
 
 

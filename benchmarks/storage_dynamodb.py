@@ -106,7 +106,7 @@ def main(count: int, total: int) -> None:
     for storage in storages:
         storage.setup()
     ours, bare = storages
-    client = bare._connection.client()
+    client = bare._client.get()
     spent: dict[str, list[float]] = {"ours": [], "bare": []}
     try:
         for n in range(0, count, BATCH):
@@ -131,13 +131,13 @@ def main(count: int, total: int) -> None:
         read(ours, min(1000, max(count, total) // 2 // PAGE))
     finally:
         for storage in storages:
-            storage._connection.client().delete_table(TableName=storage.table)
+            storage._client.get().delete_table(TableName=storage.table)
             storage.close()
 
 
 def read(storage: DynamoDBStorage, last_page: int) -> None:
     """Print p50 of a page, of the bare requests for it, and the quotient."""
-    client = storage._connection.client()
+    client = storage._client.get()
     for name, filters in {
         "object": {"target_types": ["policies.Policy"], "target_id": "1"},
         "tenant": {"tenants": ["acme"]},

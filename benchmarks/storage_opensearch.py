@@ -35,7 +35,7 @@ from audit_core.query import EventQuery, encode_cursor
 from audit_core.testing import make_event
 from audit_storage_opensearch import searching
 from audit_storage_opensearch.documents import document
-from audit_storage_opensearch.names import Names, month_of
+from audit_storage_opensearch.indices import Names, month_of
 from audit_storage_opensearch.storage import OpenSearchStorage
 
 BATCH = 500

@@ -206,4 +206,4 @@ def sessions(postgres, project):
 
 
 def ids(storage):
-    return [recorded.id for recorded in storage.events()]
+    return [recorded.id for recorded in storage.read()]

@@ -105,7 +105,8 @@ class TestEveryPackage:
         metadata = project(package)["project"]
         extras = [item for extra in metadata.get("optional-dependencies", {}).values() for item in extra]
         for requirement in [*metadata["dependencies"], *extras]:
-            name, lowest = re.match(r"([\w-]+)(?:\[[\w,-]+\])?>=([\w.]+)", requirement).groups()
+            name, lowest = re.match(r"([\w.-]+)(?:\[[\w,-]+\])?>=([\w.]+)", requirement).groups()
+            name = name.replace(".", "-")
             if not (ROOT / "packages" / name).is_dir():
                 exact = f"{pinned[name]}.0.0".startswith(f"{lowest}.")
                 assert exact, f"{requirement} is tested with {pinned[name]}"

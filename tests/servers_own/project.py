@@ -188,7 +188,7 @@ class Project:
         with self.looked_at():
             amounts = dict(Claim.objects.using(ALIAS).values_list("pk", "amount"))
             log = DjangoLog(ALIAS).read(0, 1_000_000)
-        archive = list(self.archive.events())
+        archive = list(self.archive.read())
         assert [recorded.seq for recorded in log] == list(range(1, len(log) + 1))
         expected = {str(claim): list(range(1, amount + 1)) for claim, amount in amounts.items()}
         assert _amounts(log) == expected

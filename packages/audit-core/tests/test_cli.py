@@ -229,25 +229,30 @@ def test_all_commands_are_known():
         "check",
         "setup",
         "plugins",
+        "search",
         "sinks",
         "parked",
+        "storages",
         "rotate-keys",
         "keys",
     ]
     sinks = ["list", "pause", "resume", "rewind", "forget"]
     parked = ["list", "show", "discard"]
+    storages = ["list", "prune", "compact", "verify", "restore"]
     keys = ["list", "export", "destroy"]
     assert set(commands()) == {
         (),
         *((name,) for name in top),
         *(("sinks", name) for name in sinks),
         *(("parked", name) for name in parked),
+        *(("storages", name) for name in storages),
         *(("keys", name) for name in keys),
     }
 
 
 @pytest.mark.parametrize(
-    "names", [names for names in commands() if names not in ((), ("sinks",), ("parked",), ("keys",))]
+    "names",
+    [names for names in commands() if names not in ((), ("sinks",), ("parked",), ("storages",), ("keys",))],
 )
 def test_every_command_has_help_with_examples_and_exit_codes(audit, names):
     finished = audit(*names, "--help", COLUMNS="200", TERMINAL_WIDTH="200")

@@ -282,3 +282,11 @@ def test_an_older_event_is_brought_up_step_by_step(monkeypatch):
     }
     upcast = decode(canonical(data))
     assert (upcast.action, upcast.outcome) == ("update", "success")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "1", "null", "{}", '{"id": 1}', '{"schema_version": "x"}', '{"id": "x"}']
+)
+def test_what_is_no_event_is_a_value_error(text):
+    with pytest.raises(ValueError, match=r"."):
+        decode(text)

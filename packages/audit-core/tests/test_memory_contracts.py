@@ -6,7 +6,7 @@ import pytest
 
 from audit_core.memory import MemoryDatabase
 from audit_core.query import EventQuery
-from audit_core.storages import PrunableStorage, SearchableStorage
+from audit_core.storages import PrunableStorage, ReadableStorage, SearchableStorage
 from audit_core.storages.memory import MemoryStorage
 from audit_core.streams import ConsumableStream
 from audit_core.streams.memory import MemoryStream
@@ -71,6 +71,7 @@ class TestMemoryStream(StreamContract):
 def test_they_can_do_everything():
     assert isinstance(MemoryStorage(), SearchableStorage)
     assert isinstance(MemoryStorage(), PrunableStorage)
+    assert isinstance(MemoryStorage(), ReadableStorage)
     assert isinstance(MemoryStream(), ConsumableStream)
 
 

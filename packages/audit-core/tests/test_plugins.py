@@ -273,7 +273,9 @@ def test_a_registered_path_is_imported_when_it_is_used_and_its_failure_names_the
     with pytest.raises(ConfigurationError) as caught:
         plugins.factory("storage", "s3")
     message = str(caught.value)
-    assert "The storage 's3' of plugin audit-storage-tape (audit-storage-tape 0.7) cannot be imported" in message
+    assert (
+        "The storage 's3' of plugin audit-storage-tape (audit-storage-tape 0.7) cannot be imported" in message
+    )
     assert "No module named 'a_client_library_that_is_missing'" in message
 
 

@@ -2,7 +2,7 @@
 
 import threading
 from contextvars import copy_context
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -132,6 +132,8 @@ class TestQueries:
             ({"target_id": "1"}, "target_id"),
             ({"since": datetime(2026, 1, 1)}, "since"),
             ({"since": NOON, "until": NOON}, "since"),
+            ({"since": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5)))}, "since"),
+            ({"until": datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-5)))}, "until"),
             ({"newer": True}, "cursor"),
         ],
     )

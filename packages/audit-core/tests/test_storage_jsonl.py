@@ -35,9 +35,6 @@ class TestJsonLinesStorage(StorageContract):
     def storage(self, path):
         return JsonLinesStorage(path)
 
-    def stored(self, storage):
-        return list(storage.events())
-
 
 class TestJsonLinesStorageOpenedAnew(StorageContract):
     """Every write by a storage that has to read the file first, as after a restart."""
@@ -50,12 +47,9 @@ class TestJsonLinesStorageOpenedAnew(StorageContract):
 
         return Anew(path)
 
-    def stored(self, storage):
-        return list(storage.events())
-
 
 def ids(storage):
-    return [event.id for event in storage.events()]
+    return [event.id for event in storage.read()]
 
 
 def test_a_line_is_the_events_own_text_with_seq_and_summary_at_its_end(storage, path):
@@ -72,7 +66,7 @@ def test_a_text_that_looks_like_the_end_of_a_line_is_not_one(storage):
         make_event(reason=f'a{odd}b","seq":9}}', seq=n) for n, odd in enumerate("\n\r\u2028\u2029\x85\x0b")
     ]
     storage.write(events)
-    assert list(storage.events()) == events
+    assert list(storage.read()) == events
 
 
 def test_the_file_is_for_its_owner_only(storage, path):
@@ -89,10 +83,10 @@ def test_a_line_that_was_cut_off_by_a_crash_is_written_anew(path, storage, caplo
     restarted = JsonLinesStorage(path)
     with caplog.at_level(logging.WARNING):
         restarted.write(events)
-    assert list(restarted.events()) == events
+    assert list(restarted.read()) == events
     assert "after the last whole line" in caplog.text
     storage.write(events)  # the one that remembers a longer file sees that it is shorter
-    assert list(storage.events()) == events
+    assert list(storage.read()) == events
 
 
 def test_a_tail_of_zeros_after_a_power_failure_is_cut_off(path, storage):
@@ -116,7 +110,7 @@ def test_a_damaged_line_is_named_and_nothing_is_written_after_it(path, storage, 
         [problem] = other.check()
         assert "Line 2 of" in problem
     with pytest.raises(ConfigurationError, match="Line 2"):
-        list(storage.events())
+        list(storage.read())
     assert path.read_bytes() == before
 
 

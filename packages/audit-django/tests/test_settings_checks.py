@@ -55,6 +55,8 @@ def test_the_defaults_are_clean():
         ({"DATABASES": ["replica"]}, "audit.E012", "other"),
         ({"STORAGES": {"x": {"BACKEND": "memory"}}, "STREAMS": {"x": {"BACKEND": "memory"}}, "QUERY": "x"},
          "audit.E013", "another name"),
+        ({"STORAGES": {"x": {"BACKEND": "jsonl", "OPTIONS": {"path": "x"}}}, "QUERY": "x"}, "audit.E016", "cannot search"),
+        ({"STORAGES": {"x": {"BACKEND": "jsonl"}}, "QUERY": "x"}, "audit.E016", "needs the option 'path'"),
     ],
 )  # fmt: skip
 def test_a_mistake_has_a_check_and_a_hint(setting, check, words):

@@ -59,14 +59,14 @@ def storage(endpoint: str, make_storage: Callable[..., DynamoDBStorage]) -> Iter
     storage = make_storage(f"test-{uuid4()}", endpoint_url=endpoint, point_in_time_recovery=False)
     storage.setup()
     yield storage
-    storage._connection.client().delete_table(TableName=storage.table)
+    storage._client.get().delete_table(TableName=storage.table)
 
 
 class Faults:
     """Looks at the requests of a storage, and answers them as a server in trouble would."""
 
     def client(self, storage: DynamoDBStorage) -> Any:
-        return storage._connection.client()
+        return storage._client.get()
 
     @contextmanager
     def _hooked(self, storage: DynamoDBStorage, event: str, hook: Callable[..., Any]) -> Iterator[None]:
@@ -90,19 +90,17 @@ class Faults:
 
     @contextmanager
     def answer(self, storage: DynamoDBStorage, operation: str, answer: Callable[[], Any]) -> Iterator[None]:
-        """``answer`` answers instead of the server: with a parsed response, an exception to raise, or ``None``
-        to let the server do it.
+        """``answer`` answers instead of the server: with a parsed response, a refusal, an exception to raise, or
+        ``None`` to let the server do it.
         """
 
         def before_call(**_: Any) -> Any:
             result = answer()
+            if isinstance(result, ClientError):
+                return SimpleNamespace(status_code=400), result.response
             if isinstance(result, Exception):
                 raise result
-            return (
-                None
-                if result is None
-                else (SimpleNamespace(status_code=200, headers={}, content=b"{}"), result)
-            )
+            return None if result is None else (SimpleNamespace(status_code=200), result)
 
         with self._hooked(storage, f"before-call.dynamodb.{operation}", before_call):
             yield

@@ -1,14 +1,16 @@
 """What goes wrong gets an error that says what to do next; no server is needed."""
 
-import os
-import socketserver
 import sys
 import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from subprocess import run
 
 import pytest
 from botocore import exceptions as boto
 from botocore.config import Config
+from botocore.parsers import ResponseParserError
 
 from audit_core.backends import build, check
 from audit_core.errors import ConfigurationError, PermanentError, RetryableError
@@ -19,6 +21,7 @@ from audit_storage_dynamodb import client
 from audit_storage_dynamodb.storage import DynamoDBStorage
 from audit_storage_dynamodb.table import definition
 
+NOON = datetime(2026, 3, 3, 12, tzinfo=UTC)
 NOWHERE = "http://127.0.0.1:1"  # nothing listens there
 
 
@@ -74,6 +77,7 @@ def test_wrong_options_are_refused(options, words):
         ("ServiceUnavailable", "…", RetryableError, "could not serve"),
         ("SomethingNew", "…", RetryableError, "SomethingNew"),
         ("ResourceNotFoundException", "…", ConfigurationError, "does not exist. Run setup"),
+        ("TableNotFoundException", "…", ConfigurationError, "does not exist. Run setup"),
         (
             "AccessDeniedException",
             "User: x is not authorized to perform: dynamodb:PartiQLInsert",
@@ -160,6 +164,9 @@ def good_table():
         (boto.ConnectionClosedError(endpoint_url="https://x"), RetryableError, "could not be reached"),
         (boto.CredentialRetrievalError(provider="iam-role", error_msg="x"), RetryableError, "iam-role"),
         (boto.NoCredentialsError(), ConfigurationError, "no usable credentials.*boto3's chain"),
+        (boto.ConfigParseError(path="config"), ConfigurationError, "not configured as it should be"),
+        (boto.InvalidProxiesConfigError(), ConfigurationError, "not configured as it should be"),
+        (ResponseParserError("no XML of STS"), RetryableError, "no XML of STS"),
         (boto.SSLError(endpoint_url="https://x", error="bad"), ConfigurationError, "could not be trusted"),
     ],
 )
@@ -192,6 +199,56 @@ def test_without_a_region(make_storage, monkeypatch):
     assert "No AWS region is set" in check(storage)[0]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"endpoint_url": "dynamodb.internal:8000"},
+        {"endpoint_url": "http://"},
+        {"endpoint_url": 8000},
+        {"region": "eu central"},
+        {"region": 7},
+    ],
+)
+def test_a_region_or_an_address_that_is_none(make_storage, options):
+    storage = make_storage("audit", **options)
+    with pytest.raises(ConfigurationError, match="Correct the options `region` and `endpoint_url`"):
+        storage.write([make_event(seq=1)])
+    assert "No client for DynamoDB can be made" in storage.check()[0]
+
+
+@pytest.mark.parametrize("body", [b"<html>Please log in</html>", b"", b"{}"])
+@pytest.mark.parametrize("call", ["write", "get", "search", "prune", "setup"])
+def test_what_answers_is_another_server(make_storage, body, call):
+    with answering(body) as address:
+        storage = make_storage("audit", endpoint_url=address)
+        event = make_event(seq=1)
+        argument = {"write": [[event]], "get": [event.id], "search": [EventQuery()], "prune": [NOON]}
+        with pytest.raises(RetryableError, match="is not DynamoDB, but a proxy"):
+            getattr(storage, call)(*argument.get(call, []))
+        assert "is not DynamoDB" in storage.check()[0]
+
+
+@contextmanager
+def answering(body):
+    """A server that says 200 to everything."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 def test_without_encryption(make_storage, faults):
     storage = make_storage("audit", endpoint_url="http://dynamodb.internal:8000")
     with faults.answer(storage, "DescribeTable", lambda: faults.refusal("AccessDeniedException")):
@@ -207,47 +264,3 @@ def test_nothing_is_sent_for_nothing(storage, faults):
     with faults.count(storage) as calls:
         storage.write([])
     assert not calls
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
-def test_a_child_of_a_fork_has_a_client_of_its_own(storage, faults, monkeypatch):
-    parents = faults.client(storage)
-    assert faults.client(storage) is parents
-    with monkeypatch.context() as patch:
-        patch.setattr(client.os, "getpid", lambda: -1)
-        assert faults.client(storage) is not parents
-    parents.close()
-
-
-@pytest.mark.parametrize(
-    "heard",
-    [
-        b"HTTP/1.1 200 OK",
-        b"HTTP/1.1 200 OK\r\ncontent-le",
-        b"HTTP/1.1 200 OK\r\ncontent-length: 300\r\n\r\n{",
-    ],
-)
-def test_an_answer_that_ends_too_early_is_no_empty_one(make_storage, monkeypatch, heard):
-    once = Config(retries={"mode": "standard", "total_max_attempts": 1})
-    monkeypatch.setattr(client, "CONFIG", client.CONFIG.merge(once))
-
-    class Answer(socketserver.StreamRequestHandler):
-        def handle(self):
-            self.request.recv(65536)
-            self.wfile.write(heard)
-
-    with socketserver.TCPServer(("127.0.0.1", 0), Answer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        storage = make_storage("audit", endpoint_url=f"http://127.0.0.1:{server.server_address[1]}")
-        event = make_event(seq=1)
-        calls = [
-            lambda: storage.write([event]),
-            lambda: storage.get(event.id),
-            lambda: storage.search(EventQuery()),
-            lambda: storage.prune(event.event.occurred_at),
-            storage.setup,
-        ]
-        for call in calls:
-            with pytest.raises(RetryableError):
-                call()
-        server.shutdown()

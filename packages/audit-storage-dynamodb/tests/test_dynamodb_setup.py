@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from audit_core.errors import ConfigurationError
+from audit_core.errors import ConfigurationError, RetryableError
 from audit_core.query import EventQuery
 from audit_core.testing import make_events
 from audit_storage_dynamodb.table import definition
@@ -92,6 +92,72 @@ def test_an_index_of_another_shape_is_named(fresh, faults):
         fresh.setup()
 
 
+def without(table, *indexes):
+    """The definition of a table that an earlier version has made."""
+    older = definition(table)
+    older["GlobalSecondaryIndexes"] = [
+        index for index in older["GlobalSecondaryIndexes"] if index["IndexName"] not in indexes
+    ]
+    keys = [key["AttributeName"] for index in older["GlobalSecondaryIndexes"] for key in index["KeySchema"]]
+    older["AttributeDefinitions"] = [
+        item for item in older["AttributeDefinitions"] if item["AttributeName"] in ("event_id", "item", *keys)
+    ]
+    return older
+
+
+def test_indexes_are_added_one_at_a_time_and_with_no_attribute_that_none_has(fresh, faults):
+    # DynamoDB refuses definitions of attributes that are no key; DynamoDB Local does not.
+    faults.client(fresh).create_table(**without(fresh.table, "by_tenant", "by_actor"))
+    asked = []
+    with faults.change_request(fresh, "UpdateTable", asked.append):
+        fresh.setup()
+    there = {"event_id", "item", "target", "number", "shard", "at"}
+    names = [{item["AttributeName"] for item in one["AttributeDefinitions"]} for one in asked]
+    assert names == [there | {"tenant_shard"}, there | {"tenant_shard", "actor_shard"}]
+    assert fresh.check() == []
+
+
+def test_an_index_of_a_table_with_provisioned_capacity_gets_as_much(fresh, faults):
+    capacity = {"ReadCapacityUnits": 7, "WriteCapacityUnits": 9}
+    older = without(fresh.table, "by_actor") | {
+        "BillingMode": "PROVISIONED",
+        "ProvisionedThroughput": capacity,
+    }
+    for index in older["GlobalSecondaryIndexes"]:
+        index["ProvisionedThroughput"] = capacity
+    faults.client(fresh).create_table(**older)
+    fresh.setup()
+    assert fresh.check() == []
+    table = faults.client(fresh).describe_table(TableName=fresh.table)["Table"]
+    [made] = [index for index in table["GlobalSecondaryIndexes"] if index["IndexName"] == "by_actor"]
+    assert capacity.items() <= made["ProvisionedThroughput"].items()
+
+
+def test_a_table_that_was_just_made_may_not_be_known_yet(fresh, faults, monkeypatch):
+    monkeypatch.setattr("audit_storage_dynamodb.table._POLL_SECONDS", 0.001)
+    answers = iter([faults.refusal("ResourceNotFoundException")] * 3)
+    with faults.answer(fresh, "DescribeTable", lambda: next(answers, None)):
+        fresh.setup()
+    assert fresh.check() == []
+
+
+@pytest.mark.parametrize("status", ["ARCHIVED", "INACCESSIBLE_ENCRYPTION_CREDENTIALS", "CREATING"])
+def test_a_table_that_is_not_served_is_named_and_refuses_no_event(storage, faults, status):
+    table = faults.client(storage).describe_table(TableName=storage.table)
+    table["Table"]["TableStatus"] = status
+    with (
+        faults.answer(storage, "DescribeTable", lambda: table),
+        faults.answer(storage, "BatchExecuteStatement", lambda: faults.refusal("ValidationException")),
+    ):
+        [problem] = storage.check()
+        assert f"is {status}" in problem
+        with pytest.raises(ConfigurationError, match=f"is {status}"):
+            storage.write(make_events(2, first_seq=1))
+        if status != "CREATING":
+            with pytest.raises(ConfigurationError, match=f"is {status}"):
+                storage.setup()
+
+
 def test_an_index_that_is_being_built_is_named(storage, faults):
     table = faults.client(storage).describe_table(TableName=storage.table)
     table["Table"]["GlobalSecondaryIndexes"][1]["IndexStatus"] = "CREATING"
@@ -139,7 +205,39 @@ def test_setup_switches_recovery_on(endpoint, storage, make_storage, faults):
         assert storage.check() == []
 
 
+def test_recovery_of_a_table_that_was_just_made_is_waited_for(
+    endpoint, storage, make_storage, faults, monkeypatch
+):
+    monkeypatch.setattr("audit_storage_dynamodb.table._POLL_SECONDS", 0.001)
+    storage = make_storage(storage.table, endpoint_url=endpoint)
+    answers = iter([*[faults.refusal("ContinuousBackupsUnavailableException")] * 2, recovery("ENABLED")])
+    with (
+        faults.answer(storage, "DescribeContinuousBackups", lambda: recovery("DISABLED")),
+        faults.answer(storage, "UpdateContinuousBackups", lambda: next(answers)),
+    ):
+        storage.setup()
+    assert list(answers) == []
+
+
 # retention
+
+
+def test_a_time_to_live_of_another_attribute_is_a_matter_for_a_person(fresh, faults):
+    client = faults.client(fresh)
+    client.create_table(**definition(fresh.table))
+    other = {"Enabled": True, "AttributeName": "other"}
+    client.update_time_to_live(TableName=fresh.table, TimeToLiveSpecification=other)
+    with pytest.raises(ConfigurationError, match="is on for the attribute other"):
+        fresh.setup()
+
+
+def test_a_time_to_live_that_is_being_switched_off_is_waited_for_by_the_person(storage, faults):
+    ending = {"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLING", "AttributeName": "expires_at"}}
+    with (
+        faults.answer(storage, "DescribeTimeToLive", lambda: ending),
+        pytest.raises(RetryableError, match="Run setup again then"),
+    ):
+        storage.setup()
 
 
 def test_a_retention_that_the_table_does_not_apply_is_named(endpoint, storage, make_storage, faults):
@@ -189,8 +287,12 @@ def test_a_clock_that_is_an_hour_off_is_named(storage, faults, hours, words):
         moment = datetime.now(UTC) + timedelta(hours=hours)
         parsed["ResponseMetadata"]["HTTPHeaders"]["date"] = format_datetime(moment, usegmt=True)
 
-    with faults.change_response(storage, "DescribeTable", date):
-        [problem] = storage.check()
+    with (
+        faults.change_response(storage, "DescribeTable", date),
+        faults.answer(storage, "BatchGetItem", lambda: faults.refusal("AccessDeniedException")),
+    ):
+        problem, another = storage.check()
+    assert "lack a permission" in another
     assert re.search(rf"is (3599|3600|3601) s {words}", problem)
     assert "Synchronize it" in problem
 

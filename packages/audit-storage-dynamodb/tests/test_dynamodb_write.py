@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from audit_core.errors import ConfigurationError, PartialWrite, PermanentError, RetryableError
+from audit_core.errors import ConfigurationError, PartialWrite, RetryableError
 from audit_core.query import EventQuery
 from audit_core.testing import make_event, make_events
 
@@ -146,7 +146,7 @@ def test_a_lost_part_is_an_error_and_no_shorter_event(storage, faults):
     [*_, part] = sorted(item["item"]["S"] for item in all_items(faults, storage))
     key = {"event_id": {"S": str(event.id)}, "item": {"S": part}}
     faults.client(storage).delete_item(TableName=storage.table, Key=key)
-    with pytest.raises(PermanentError, match="is damaged: 2 of its 3 parts"):
+    with pytest.raises(RetryableError, match="is damaged: 2 of its 3 parts"):
         storage.get(event.id)
 
 
@@ -281,6 +281,16 @@ def test_what_is_refused_for_good_is_named_and_all_others_are_kept(storage, faul
     assert caught.value.reasons[refused]
     kept = storage.search(EventQuery()).events
     assert {event.id for event in kept} == {event.id for event in events} - {refused}
+
+
+def test_a_text_that_is_no_event_is_refused_alone(storage):
+    good, bad = make_event(seq=1), make_event(seq=2)
+    for text in ("{}", "[]", "no JSON", '{"id": 7}'):
+        damaged = replace(bad, text=text)
+        with pytest.raises(PartialWrite, match="no event") as caught:
+            storage.write([damaged, good])
+        assert list(caught.value.reasons) == [bad.id]
+    assert [event.id for event in storage.search(EventQuery()).events] == [good.id]
 
 
 def test_a_table_of_another_shape_refuses_no_event(storage, faults):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from bson.errors import InvalidDocument
-from pymongo import errors
+from pymongo import ReadPreference, errors
 
 from audit_core.errors import ConfigurationError, PartialWrite, PermanentError, RetryableError
 from audit_core.testing import make_event, make_events
@@ -22,6 +22,9 @@ def failure(code, errmsg="said so", **reply):
         (failure(13, "not authorized on audit"), ConfigurationError, "does not permit it: not authorized on audit"),
         (failure(18, "Authentication failed."), ConfigurationError, "refused the credentials"),
         (failure(8000, "bad auth"), ConfigurationError, "refused the credentials"),
+        (failure(8000, "you are over your space quota"), RetryableError, "Atlas could not do it: you are over"),
+        (failure(85, "Index already exists with different options"), ConfigurationError, "Drop the index"),
+        (failure(86, "An existing index has the same name"), ConfigurationError, "Drop the index"),
         (failure(100, "Not enough data-bearing nodes"), ConfigurationError, "Set w in the uri"),
         (failure(14031, "available disk space"), RetryableError, "disk is full. Free or add space"),
         (failure(371, "User writes blocked"), RetryableError, "Unblock them"),
@@ -55,12 +58,20 @@ class Refusing:
 
     full_name = "audit.events"
 
-    def __init__(self, *write_errors, concerns=()):
-        self.write_errors, self.concerns = write_errors, concerns
+    def __init__(self, *write_errors, concerns=(), there=None):
+        self.write_errors, self.concerns, self.there = write_errors, concerns, there
         self.written, self.texts = [], []
 
     def index_information(self):
-        return {"_id_": {}}
+        key = {"key": [("order", 1)], "unique": True}
+        return {"_id_": {"key": [("_id", 1)]}, **({} if self.there is None else {"mine": key})}
+
+    def with_options(self, *, read_preference):
+        assert read_preference == ReadPreference.PRIMARY
+        return self
+
+    def find(self, where, projection):
+        return [{"_id": id_} for id_ in where["_id"]["$in"] if id_ in self.there]
 
     def bulk_write(self, requests, *, ordered):
         assert ordered is False
@@ -80,7 +91,14 @@ CONFLICT = {"index": 3, "code": 112, "errmsg": "WriteConflict"}
 
 class TestBulk:
     def test_what_is_there_already_is_no_error(self):
-        assert insert(Refusing(DUPLICATE, {"index": 1, "code": 11000}), DOCUMENTS) == {}
+        assert insert(Refusing(DUPLICATE), DOCUMENTS) == {}
+
+    def test_a_server_that_names_no_index_is_asked_what_is_there(self):
+        unnamed = [{"index": index, "code": 11000} for index in (1, 2)]
+        assert insert(Refusing(*unnamed), DOCUMENTS) == {}  # no other unique index: nothing to ask
+        assert insert(Refusing(*unnamed, there=[1, 2]), DOCUMENTS) == {}
+        with pytest.raises(ConfigurationError, match=r"unique index \(mine\) keeps events out"):
+            insert(Refusing(*unnamed, there=[1]), DOCUMENTS)
 
     def test_what_is_refused_is_named(self):
         assert insert(Refusing(DUPLICATE, TOO_LARGE, INVALID), DOCUMENTS) == {
@@ -96,7 +114,7 @@ class TestBulk:
     def test_another_unique_index_loses_nothing(self):
         foreign = {**DUPLICATE, "keyPattern": {"order": 1}}
         with pytest.raises(
-            ConfigurationError, match=r"unique index on order keeps events out of audit\.events"
+            ConfigurationError, match=r"unique index \(on order\) keeps events out of audit\.events"
         ):
             insert(Refusing(foreign), DOCUMENTS)
 

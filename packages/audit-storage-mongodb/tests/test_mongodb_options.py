@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 
 from audit_core import backends
@@ -23,10 +25,19 @@ def test_the_plugin_is_found_by_its_name():
         ({"uri": "mongodb://localhost", "colection": "x"}, "Did you mean 'collection'"),
         ({"uri": "mongodb://localhost", "retention_days": 0}, "retention_days is 0"),
         ({"uri": "mongodb://localhost", "retention_days": MAX_RETENTION_DAYS + 1}, "or None to keep all"),
+        ({"uri": "mongodb://localhost", "retention_days": "30"}, "retention_days is '30'"),
+        ({"uri": "mongodb://localhost", "retention_days": True}, "retention_days is True"),
+        ({"uri": "mongodb://localhost", "retention_days": 1.5}, "retention_days is 1.5"),
         ({"uri": "mongodb://localhost", "timeout_seconds": 0}, "timeout_seconds is 0"),
+        ({"uri": "mongodb://localhost", "timeout_seconds": "20"}, "timeout_seconds is '20'"),
+        ({"uri": "mongodb://localhost", "timeout_seconds": float("inf")}, "timeout_seconds is inf"),
+        ({"uri": "mongodb://localhost", "timeout_seconds": float("nan")}, "timeout_seconds is nan"),
         ({"uri": "mongodb://localhost", "collection": "a..b"}, "name of a database or collection is wrong"),
         ({"uri": "mongodb://localhost", "database": "a b"}, "name of a database or collection is wrong"),
         ({"uri": "mongodb://localhost/?w=0"}, "Remove it"),
+        ({"uri": "mongodb://localhost/?fsync=true"}, "write concern of the uri cannot be used"),
+        ({"uri": "mongodb://localhost/?tls=true&tlsCAFile=/no/such.pem"}, "/no/such.pem.*Correct tlsCAFile"),
+        ({"uri": f"mongodb://localhost/?tls=true&tlsCAFile={quote(__file__, '')}"}, "Correct tlsCAFile"),
     ],
 )
 def test_a_mistake_is_explained(options, words):
@@ -85,3 +96,9 @@ def test_one_call_has_its_time_and_lost_ones_are_repeated(offline):
     options = offline(timeout_seconds=2.5)._client.options
     assert options.timeout == 2.5
     assert (options.retry_writes, options.retry_reads) == (True, True)
+
+
+def test_no_name_is_looked_up_before_the_first_call(offline):
+    storage = offline("mongodb+srv://alice:s3cr3t@no-such-host.invalid/trail?w=1")
+    assert storage._events.full_name == "trail.audit_events"
+    assert storage._events.write_concern.document == {"w": 1, "j": True}

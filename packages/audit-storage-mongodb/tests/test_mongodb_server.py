@@ -73,6 +73,23 @@ class TestSetup:
         [problem] = storage.check()
         assert "unique index mine" in problem
 
+    def test_a_unique_index_loses_no_event_in_silence(self, storage):
+        first, second = make_event(seq=1), make_event(seq=1)
+        storage._events.create_index([("seq", ASCENDING)], name="mine", unique=True)
+        storage.write([first])
+        storage.write([first])
+        with pytest.raises(ConfigurationError, match=r"unique index \((mine|on seq)\) keeps events out"):
+            storage.write([first, second])
+        storage._events.drop_index("mine")
+        storage.write([first, second])
+        assert len(ids(storage)) == 2
+
+    def test_an_index_in_the_way_is_a_matter_for_a_person(self, storage):
+        storage._events.drop_index("audit_actor")
+        storage._events.create_index([("nothing", ASCENDING)], name="audit_actor")
+        with pytest.raises(ConfigurationError, match="Drop the index"):
+            storage.setup()
+
 
 class TestRetention:
     def test_a_server_with_ttl_indexes_gets_them(self, make_storage, is_mongodb):
@@ -205,6 +222,16 @@ class TestText:
         with pytest.raises(ConfigurationError, match="newer audit-storage-mongodb"):
             storage.get(event.id)
 
+    def test_a_page_of_large_events_may_be_sorted_on_the_disk(self, storage, monkeypatch):
+        # MongoDB 4.4 and 5 give up at 100 MB in memory (error 292) unless they are told so.
+        storage.write(make_events(3, first_seq=1))
+        find, asked = storage._events.find, {}
+        monkeypatch.setattr(
+            storage._events, "find", lambda *a, **options: asked.update(options) or find(*a, **options)
+        )
+        assert len(ids(storage, text="alice")) == 3
+        assert asked["allow_disk_use"] is True
+
 
 class TestPrune:
     def test_many_are_removed_in_batches(self, storage, monkeypatch):
@@ -225,7 +252,9 @@ class TestCheck:
                 return datetime.now(tz) + timedelta(hours=1)
 
         monkeypatch.setattr(health, "datetime", Late)
-        [problem] = storage.check()
+        storage._events.drop_index("audit_actor")
+        problem, another = storage.check()
+        assert "no index on actor_id" in another
         assert "3,600 s apart" in problem or "3,599 s apart" in problem
 
     def test_wrong_credentials_are_told_from_an_outage(self, make_storage, storage, uri):

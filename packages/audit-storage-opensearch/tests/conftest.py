@@ -140,6 +140,10 @@ class Canned:
             raise answer
         return answer(body) if callable(answer) else answer
 
+    @staticmethod
+    def operations(body):
+        return lines_of(body)
+
     def asked(self, method, url):
         """The requests of this kind: their parameters and bodies."""
         return [(params, body) for m, u, params, body in self.requests if (m, u) == (method, url)]

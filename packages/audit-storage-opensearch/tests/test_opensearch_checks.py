@@ -7,7 +7,10 @@ import time
 import pytest
 from opensearchpy import ConnectionError as LostConnection
 
-from audit_storage_opensearch.mapping import FIELDS
+from audit_core.errors import ConfigurationError
+from audit_core.ids import uuid7
+from audit_storage_opensearch.indices import FIELDS, Names, month_of
+from audit_storage_opensearch.storage import OpenSearchStorage
 
 HEALTH = ("GET", "/_cat/health")
 TEMPLATE = ("GET", "/_index_template/audit-v1")
@@ -57,7 +60,7 @@ def check(canned, answers, **options):
 
 def test_a_good_server_has_no_problems(canned):
     assert check(canned, {}) == []
-    assert check(canned, {POLICY: policy("396d")}, retention_days=365) == []
+    assert check(canned, {POLICY: policy("397d")}, retention_days=365) == []
 
 
 @pytest.mark.parametrize(
@@ -93,7 +96,7 @@ def test_each_problem_is_told_alone(canned, answers, words):
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (policy("396d"), None),
+        (policy("397d"), None),
         (policy("30d"), "does not keep events for 365 days"),
         ((404, {"error": "not found"}), "missing, so events are kept for ever"),
         ((400, {"error": "no handler found for uri [/_plugins/_ism]"}), "Index State Management"),
@@ -104,6 +107,39 @@ def test_the_retention_policy_is_looked_at(canned, answer, words):
     problems = check(canned, {POLICY: answer}, retention_days=365)
     assert len(problems) == (words is not None)
     assert words is None or words in problems[0]
+
+
+def test_a_policy_that_is_not_wanted_any_more_is_told(canned):
+    [problem] = check(canned, {POLICY: policy("397d")}, retention_days=None)
+    assert "goes on deleting" in problem
+    assert "_plugins/_ism/remove/audit-v1-*" in problem
+
+
+def test_a_month_that_is_to_come_would_be_deleted_too_early(canned):
+    # The policy counts from the day on which the index was made.
+    this = f"audit-v1-{month_of(uuid7())}"
+    indices = {("GET", "/audit-v1-*.*/_alias"): (200, {this: {}, "audit-v1-2999.01": {}})}
+    [problem] = check(canned, {POLICY: policy("397d"), **indices}, retention_days=365)
+    assert problem.startswith("audit-v1-2999.01 is of a month to come")
+
+
+@pytest.mark.parametrize("answer", ["<html>Log in</html>", "", [], {}, {"items": []}])
+def test_what_is_not_opensearch_is_told(canned, answer):
+    storage = canned(dict.fromkeys([("GET", "/"), HEALTH, BULK, TEMPLATE, INDICES], (200, answer))).storage()
+    assert any("not OpenSearch" in problem for problem in storage.check())
+
+
+def test_a_client_that_cannot_be_made_is_a_problem_in_words():
+    [problem] = OpenSearchStorage("https://localhost:9200", client={"ca_certs": ""}).check()
+    assert "cannot be made" in problem
+
+
+def test_a_permission_is_tried_where_no_storage_can_have_an_alias(canned):
+    server = canned(GOOD)
+    server.storage().check()
+    [place] = [line["create"]["_index"] for line in server.operations(server.asked(*BULK)[0][1])]
+    with pytest.raises(ConfigurationError):
+        Names(place)
 
 
 @pytest.mark.parametrize(
@@ -136,8 +172,8 @@ def test_setup_creates_the_policy(canned):
     [(params, body)] = server.asked(*PUT)
     policy = json.loads(body)["policy"]
     assert policy["states"][0]["transitions"][0]["conditions"] == {
-        "min_index_age": "396d"
-    }  # 365 and a whole month
+        "min_index_age": "397d"
+    }  # 365, a whole month, and a day for clocks that are ahead
     assert policy["states"][1]["actions"] == [{"delete": {}}]
     assert policy["ism_template"][0]["index_patterns"] == [
         "audit-v1-*.*"
@@ -157,7 +193,7 @@ def test_setup_changes_the_policy_and_that_of_the_indices(canned):
 
 
 def test_setup_leaves_a_right_policy_alone(canned):
-    server = canned({**ISM, POLICY: policy("396d")})
+    server = canned({**ISM, POLICY: policy("397d")})
     server.storage(retention_days=365).setup()
     assert server.asked(*PUT) == []
 

@@ -10,7 +10,7 @@ from audit_core.event import Actor, Context, RecordedEvent, Target
 from audit_core.testing import make_event
 from audit_core.words import words_of as core_words
 from audit_storage_opensearch.documents import document, key, microseconds, recorded_of
-from audit_storage_opensearch.mapping import FIELDS
+from audit_storage_opensearch.indices import FIELDS
 
 MANY = make_event(
     "approve",

@@ -3,6 +3,7 @@
 import json
 import socketserver
 import threading
+from dataclasses import replace
 
 import pytest
 from opensearchpy import ConnectionError as LostConnection
@@ -11,10 +12,12 @@ from opensearchpy import ConnectionTimeout
 from audit_core.errors import ConfigurationError, PartialWrite, PermanentError, RetryableError
 from audit_core.query import EventQuery
 from audit_core.testing import make_event, make_events
-from audit_storage_opensearch.names import month_of
+from audit_storage_opensearch.indices import month_of
 from audit_storage_opensearch.storage import OpenSearchStorage
 
 BULK = ("POST", "/_bulk")
+SEARCH = ("POST", "/audit/_search")
+FLUSHED = (200, {"_shards": {"total": 2, "successful": 1, "failed": 0}})
 FLOOD = "index [a] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark, …];"
 
 
@@ -144,9 +147,90 @@ def test_what_is_there_already_is_flushed_to_the_disk(canned):
     events = make_events(2)
     month = f"audit-{month_of(events[0].id)}"
     flush = ("POST", f"/{month}/_flush")
-    server = canned({BULK: items(events, e0=(409, "version_conflict_engine_exception")), flush: (200, {})})
+    server = canned({BULK: items(events, e0=(409, "version_conflict_engine_exception")), flush: FLUSHED})
     server.storage().write(events)
     assert len(server.asked(*flush)) == 1
+
+
+def test_what_does_not_come_to_the_disk_is_not_acknowledged(canned):
+    events = make_events(2)
+    flush = ("POST", f"/audit-{month_of(events[0].id)}/_flush")
+    failed = (200, {"_shards": {"total": 2, "successful": 1, "failed": 1}})
+    server = canned({BULK: items(events, e0=(409, "version_conflict_engine_exception")), flush: failed})
+    with pytest.raises(RetryableError, match="disk"):
+        server.storage().write(events)
+
+
+@pytest.mark.parametrize(
+    "answer", ["<html>Log in</html>", "", [], {}, {"items": []}, {"items": [{}]}, {"hits": {}}]
+)
+def test_the_answer_of_something_else_is_neither_an_acknowledgement_nor_a_page(canned, answer):
+    events = make_events(3)
+    path = f"/audit-{month_of(events[0].id)}/_doc/{events[0].id}"
+    answers = {BULK: (200, answer), SEARCH: (200, answer), ("GET", path): (200, answer)}
+    storage = canned(answers).storage()
+    for act in (
+        lambda: storage.write(events),
+        lambda: storage.search(EventQuery()),
+        lambda: storage.get(events[0].id),
+        lambda: storage.histogram(EventQuery(), "day"),
+    ):
+        with pytest.raises(RetryableError):
+            act()
+
+
+@pytest.mark.parametrize("data", [[], 7, {"error": []}, "<html>"])
+def test_a_refusal_that_is_not_opensearchs(canned, monkeypatch, data):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    with pytest.raises(RetryableError):
+        canned({BULK: (502, data)}).storage().write(make_events(1))
+
+
+def test_an_answer_for_some_of_the_events_is_none(canned):
+    events = make_events(3)
+    with pytest.raises(RetryableError, match="for 2 of 3"):
+        canned({BULK: items(events[:2])}).storage().write(events)
+
+
+def test_an_event_that_is_somewhere_else_is_not_missing(canned):
+    event = make_event()
+    path = f"/audit-{month_of(event.id)}/_doc/{event.id}"
+    answers = {
+        ("HEAD", "/_index_template/audit-v1"): (404, ""),
+        ("GET", path): (404, "<html>Not Found</html>"),
+    }
+    with pytest.raises(ConfigurationError, match="index template"):
+        canned(answers).storage().get(event.id)
+    with pytest.raises(KeyError):
+        canned({("GET", path): (404, {"_id": str(event.id), "found": False})}).storage().get(event.id)
+
+
+def test_an_event_whose_text_is_damaged_keeps_nobody_out(canned):
+    events = make_events(3)
+    damaged = replace(events[1], text='{"id": 1')
+    server = canned({})
+    with pytest.raises(PartialWrite) as caught:
+        server.storage().write([events[0], damaged, events[2]])
+    assert caught.value.reasons.keys() == {damaged.id}
+    [(_, body)] = server.asked(*BULK)
+    assert [line["create"]["_id"] for line in server.operations(body)] == [
+        str(events[0].id),
+        str(events[2].id),
+    ]
+
+
+def test_a_label_that_is_no_utf8_is_made_visible(canned):
+    event = make_event()
+    data = {
+        **event.event.to_dict(),
+        "actor": {"id": "1", "repr": "A\ud800"},
+        "target": {"type": "a.B", "repr": "\ud800"},
+    }
+    server = canned({})
+    server.storage().write([replace(event, text=json.dumps(data))])
+    [(_, body)] = server.asked(*BULK)
+    kept = json.loads(body.splitlines()[1])
+    assert (kept["actor"], kept["target"]) == ("A\\ud800", "\\ud800")
 
 
 def test_a_search_never_leaves_out_the_events_of_a_part_that_fails(canned):

@@ -6,13 +6,14 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from opensearchpy import AuthorizationException
 from opensearchpy import ConnectionError as LostConnection
 
 from audit_core.errors import ConfigurationError, PartialWrite, RetryableError
 from audit_core.event import Context
 from audit_core.query import EventQuery, InvalidQuery
 from audit_core.testing import make_event, make_events
-from audit_storage_opensearch.names import month_of
+from audit_storage_opensearch.indices import month_of
 
 pytestmark = pytest.mark.integration
 
@@ -366,3 +367,50 @@ def test_a_write_while_an_index_is_dropped_comes_again(make_storage, between):
     assert storage.prune(datetime(2026, 2, 1, tzinfo=UTC)) == 3
     writer.write([late])
     assert late.id in ids(storage.search(EventQuery()))
+
+
+def test_nothing_goes_while_a_part_of_the_index_does_not_answer(make_storage, between, bare, index):
+    # What is in the part that does not answer may be newer than all that is counted.
+    moment = datetime(2026, 1, 5, tzinfo=UTC)
+    place = f"{index}-v1-2026.01"
+    halved = {"number_of_replicas": 0, "number_of_shards": 2, "routing.allocation.total_shards_per_node": 1}
+
+    def act(send, method, path, body):
+        if path.endswith("/_refresh"):  # it says so after a minute
+            return 200, {"content-type": "application/json"}, '{"_shards": {"failed": 1}}'
+        return send()
+
+    storage = make_storage(index_settings=halved, **between(act))
+    bare.indices.create(
+        index=place,
+        body={"aliases": {f"{index}-2026.01": {}}},
+        params={"wait_for_active_shards": "0"},
+    )
+    bare.cluster.health(index=place, params={"wait_for_no_initializing_shards": "true"})
+    ids_there = [
+        event_id
+        for event_id in (uuid7_of(moment, tail) for tail in range(20))
+        if bare.search_shards(index=place, params={"routing": str(event_id)})["shards"][0]
+    ]
+    assert 0 < len(ids_there) < 20
+    storage.write([make_event(id=event_id, occurred_at=moment, seq=1) for event_id in ids_there])
+    for dry_run in (True, False):
+        with pytest.raises(RetryableError, match="503"):
+            storage.prune(NOON, dry_run=dry_run)
+    assert bare.indices.exists(index=place)
+    assert all(storage.get(event_id) for event_id in ids_there)
+
+
+def test_a_pruning_that_may_not_delete_blocks_nobody(make_storage, between):
+    def act(send, method, path, body):
+        if method == "DELETE":
+            raise AuthorizationException(
+                403, "security_exception", {"error": "no permissions for [indices:admin/delete]"}
+            )
+        return send()
+
+    storage = make_storage(**between(act))
+    events = months(storage)
+    with pytest.raises(ConfigurationError, match="indices:admin/delete"):
+        storage.prune(datetime(2026, 2, 1, tzinfo=UTC))
+    storage.write([*events, make_event(id=uuid7_of(datetime(2026, 1, 26, tzinfo=UTC)), seq=100)])

@@ -51,7 +51,7 @@ def test_a_day_becomes_one_object(make: Make, keys: Keys, long_ago: datetime, fo
     assert done == planned
     assert (done.days, done.objects, done.into, sum(told)) == (1, 6, 1, 6)
     assert len(keys(storage)) == 1
-    assert list(storage.events()) == events
+    assert list(storage.read()) == events
     assert compact(storage).objects == 0
     assert verify(storage) == []
 
@@ -65,9 +65,9 @@ def test_a_writer_knows_what_was_compacted(make: Make, keys: Keys, long_ago: dat
     late = [make_event(tenant="acme", occurred_at=long_ago, seq=n) for n in (19, 20)]
     writer.write([*events[-2:], *late])
     make().write([*events, *late])
-    assert [event.seq for event in storage.events()] == list(range(1, 21))
+    assert [event.seq for event in storage.read()] == list(range(1, 21))
     assert compact(storage).into == 1
-    assert [event.seq for event in storage.events()] == list(range(1, 21))
+    assert [event.seq for event in storage.read()] == list(range(1, 21))
     assert len(keys(storage)) == 1
     assert verify(storage) == []
 
@@ -84,8 +84,31 @@ def test_a_writer_from_before_does_not_write_behind_a_compacted_object(
     compact(storage)
     assert len(keys(storage)) == 1
     stale.write(more)
-    assert [event.seq for event in storage.events()] == list(range(1, 13))
+    assert [event.seq for event in storage.read()] == list(range(1, 13))
     assert len(keys(storage)) == 2
+
+
+def test_a_writer_from_before_that_cannot_look_again_loses_nothing(
+    make: Make, keys: Keys, long_ago: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, stale = make(), make()
+    storage.setup()
+    stale.write(fill(storage, long_ago, batches=2)[:3])
+    more = [make_event(tenant="acme", occurred_at=long_ago, seq=n) for n in range(7, 13)]
+    storage.write(more[:3])
+    compact(storage)
+
+    def cut(prefix: str) -> Any:
+        raise RetryableError("the connection was lost after the object was made")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stale.bucket, "objects", cut)
+        with pytest.raises(RetryableError):
+            stale.write(more)
+    assert len(keys(storage)) == 2  # it was made, behind the compacted one, where nobody looks
+    stale.write(more)
+    compact(storage)
+    assert [event.seq for event in storage.read()] == list(range(1, 13))
 
 
 def test_today_and_yesterday_are_left_alone(make: Make, keys: Keys) -> None:
@@ -108,7 +131,7 @@ def test_large_objects_are_left_alone_and_small_ones_fill_up_to_the_target(
     done = compact(storage, target_bytes=int(size * 3.5))
     assert (done.objects, done.into, len(keys(storage))) == (6, 2, 2)
     assert compact(storage, target_bytes=size).objects == 0
-    assert list(storage.events()) == events
+    assert list(storage.read()) == events
 
 
 @pytest.mark.parametrize("step", range(1, 8))
@@ -142,14 +165,14 @@ def test_an_interrupted_compaction_is_finished(
             assert calls == step
         else:
             assert calls < step  # there are not so many steps
-    by_id = {event.id: event for event in storage.events()}
+    by_id = {event.id: event for event in storage.read()}
     assert by_id == {event.id: event for event in events}
-    assert len(list(storage.events())) == len(events)
+    assert len(list(storage.read())) == len(events)
     heir = make()
     heir.write(events)
     compact(heir)
     assert len(keys(storage)) == 2
-    assert len(list(storage.events())) == len(events)
+    assert len(list(storage.read())) == len(events)
     manifest, _ = read(storage.bucket, long_ago.date())
     assert manifest is not None
     assert (manifest.count, manifest.runs) == (len(events), ())
@@ -174,7 +197,7 @@ def test_what_was_begun_is_finished_as_it_was_begun(
     size = max(size for _, size, _ in storage.bucket.objects(storage.settings.prefix + "events/"))
     assert compact(make(), target_bytes=int(size * 3.5)).into == 1
     assert len(keys(storage)) == 1
-    assert list(storage.events()) == events
+    assert list(storage.read()) == events
 
 
 def test_an_object_that_goes_while_it_is_merged(
@@ -197,7 +220,7 @@ def test_an_object_that_goes_while_it_is_merged(
     compact(storage)
     assert calls > 3
     assert len(keys(storage)) == 1
-    assert list(other.events()) == events
+    assert list(other.read()) == events
     assert verify(other) == []
 
 
@@ -222,9 +245,9 @@ def test_two_compactions_at_once(make: Make, keys: Keys, long_ago: datetime) -> 
     for thread in threads:
         thread.join(60)
     assert not failures
-    assert list(storage.events()) == events
+    assert list(storage.read()) == events
     compact(storage)
-    assert list(storage.events()) == events
+    assert list(storage.read()) == events
     assert verify(storage) == []
 
 
@@ -232,7 +255,7 @@ def test_a_day_that_is_compacted_while_it_is_read(make: Make, long_ago: datetime
     storage = make()
     storage.setup()
     events = fill(storage, long_ago)
-    reader = make().events()
+    reader = make().read()
     first = [next(reader) for _ in range(4)]
     compact(storage)
     assert first + list(reader) == events
@@ -265,6 +288,6 @@ def test_small_objects_that_may_not_be_deleted(
         )
         with pytest.raises(ConfigurationError, match="Allow s3:DeleteObject"):
             compact(storage)
-    assert list(storage.events()) == events  # ours leave the old ones out
+    assert list(storage.read()) == events  # ours leave the old ones out
     compact(storage)
     assert len(keys(storage)) == 1

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from audit_core.event import RecordedEvent
+from audit_core.storages import CompactableStorage, PrunableStorage, ReadableStorage, VerifiableStorage
 from audit_core.testing import StorageContract
 from audit_storage_s3.storage import S3Storage
 
@@ -18,14 +18,15 @@ pytestmark = pytest.mark.integration
 class Contract(StorageContract):
     options: dict[str, Any]
 
+    def test_it_can_do_what_is_done_with_an_archive(self, storage: S3Storage) -> None:
+        for ability in (PrunableStorage, ReadableStorage, CompactableStorage, VerifiableStorage):
+            assert isinstance(storage, ability)
+
     @pytest.fixture
     def storage(self, make: Callable[..., S3Storage]) -> S3Storage:
         storage = make(**self.options)
         storage.setup()
         return storage
-
-    def stored(self, storage: S3Storage) -> Sequence[RecordedEvent]:
-        return list(storage.events())
 
 
 class TestJsonLines(Contract):

@@ -115,7 +115,7 @@ def test_what_is_in_the_text(connection: Any, filled: S3Storage) -> None:
     ).fetchall()
     assert rows == [(7, "8", 'it\'s "open"', "Bob")]
     [(text, leaf)] = connection.execute("SELECT text, leaf_hash FROM audit WHERE seq = 7").fetchall()
-    [event] = [event for event in filled.events() if event.seq == 7]
+    [event] = [event for event in filled.read() if event.seq == 7]
     assert (text, leaf) == (event.text, event.leaf_hash.hex())
 
 

@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
-from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, NoCredentialsError, SSLError
+from botocore.exceptions import (
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    FlexibleChecksumError,
+    IncompleteReadError,
+    MetadataRetrievalError,
+    NoCredentialsError,
+    SSLError,
+)
+from botocore.parsers import ResponseParserError
 
 from audit_core.errors import AuditError, ConfigurationError, PermanentError, RetryableError
 from audit_core.testing import make_events
@@ -67,6 +76,9 @@ CASES = [
         "KMS key was refused",
     ),
     (400, "KMS.DisabledException", "", ConfigurationError, "KMS key was refused"),
+    (400, "ThrottlingException", "the rate at which you may call KMS", RetryableError, "tried again"),
+    (400, "KMS.ThrottlingException", "", RetryableError, "tried again"),
+    (403, "InvalidObjectState", "", ConfigurationError, "archive class"),
     (
         400,
         "InvalidRequest",
@@ -98,6 +110,14 @@ def test_an_answer_says_what_to_do(
     assert words in problem
 
 
+def test_an_answer_that_is_not_s3s_acknowledges_nothing(answering: Answer) -> None:
+    storage = answering(200)
+    with pytest.raises(RetryableError, match="not S3"):
+        storage.write(make_events(1, first_seq=1))
+    [problem] = storage.check()
+    assert "not S3" in problem
+
+
 @pytest.mark.parametrize(
     "heard",
     [b"HTTP/1.1 200 OK", b"HTTP/1.1 200 OK\r\nAccept-Ra", b"HTTP/1.1 200 OK\r\nContent-Length: 300\r\n\r\n<"],
@@ -117,7 +137,7 @@ def test_an_answer_that_ends_too_early_is_no_empty_listing(
         threading.Thread(target=server.serve_forever, daemon=True).start()
         storage = S3Storage("audit", endpoint_url=f"http://127.0.0.1:{server.server_address[1]}")
         with pytest.raises(RetryableError):
-            list(storage.events())
+            list(storage.read())
         storage.close()
         server.shutdown()
 
@@ -149,7 +169,12 @@ def test_a_refusal_without_words_is_the_clock_when_the_date_says_so(
         (EndpointConnectionError(endpoint_url="x"), RetryableError, "does not answer"),
         (ConnectTimeoutError(endpoint_url="x"), RetryableError, "does not answer"),
         (ConnectionResetError(), RetryableError, "does not answer"),
-        (SSLError(endpoint_url="x", error="e"), ConfigurationError, "TLS to"),
+        (SSLError(endpoint_url="x", error="certificate verify failed"), ConfigurationError, "TLS to"),
+        (SSLError(endpoint_url="x", error="unexpected EOF"), RetryableError, "does not answer"),
+        (IncompleteReadError(actual_bytes=1, expected_bytes=2), RetryableError, "damaged on its way"),
+        (FlexibleChecksumError(error_msg="e"), RetryableError, "damaged on its way"),
+        (MetadataRetrievalError(error_msg="e"), RetryableError, "could not be fetched"),
+        (ResponseParserError("no XML"), RetryableError, "is not S3"),
         (NoCredentialsError(), ConfigurationError, "boto3 finds no credentials"),
     ],
 )
@@ -175,6 +200,12 @@ def test_a_port_that_nobody_listens_on(credentials: None) -> None:
     ):
         storage.write(make_events(1, first_seq=1))
     storage.close()
+
+
+@pytest.mark.parametrize("address", ["http://", "http://a b"])
+def test_an_address_that_is_none(credentials: None, address: str) -> None:
+    [problem] = S3Storage("audit", endpoint_url=address).check()
+    assert "Invalid endpoint" in problem
 
 
 def test_no_credentials_anywhere(credentials: None, monkeypatch: pytest.MonkeyPatch) -> None:

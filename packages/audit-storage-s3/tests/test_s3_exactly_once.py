@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from audit_core.errors import PartialWrite, RetryableError
+from audit_core.codec import leaf_hash
+from audit_core.errors import ConfigurationError, PartialWrite, RetryableError
 from audit_core.event import RecordedEvent
 from audit_core.testing import make_event, make_events
+from audit_storage_s3.errors import DamagedObject
 from audit_storage_s3.storage import S3Storage
 
 pytestmark = pytest.mark.integration
@@ -22,8 +26,15 @@ Make = Callable[..., S3Storage]
 Keys = Callable[[S3Storage], list[str]]
 
 
+@pytest.fixture(params=["jsonl", "parquet"])
+def format_(request: pytest.FixtureRequest) -> str:
+    if request.param == "parquet":
+        pytest.importorskip("pyarrow")
+    return str(request.param)
+
+
 def seqs(storage: S3Storage) -> list[int | None]:
-    return [event.seq for event in storage.events()]
+    return [event.seq for event in storage.read()]
 
 
 @pytest.mark.parametrize("second", [(0, 10), (0, 3), (3, 7), (3, 20), (9, 20), (0, 20)])
@@ -85,7 +96,7 @@ def test_another_event_under_a_known_seq_is_kept(make: Make) -> None:
     storage.write(before)
     make().write(after)
     make().write(after)
-    assert sorted(event.id for event in storage.events()) == sorted(event.id for event in [*before, *after])
+    assert sorted(event.id for event in storage.read()) == sorted(event.id for event in [*before, *after])
 
 
 def test_the_same_event_under_a_smaller_seq_is_known(make: Make) -> None:
@@ -105,17 +116,19 @@ def test_events_without_seq_are_kept_once(make: Make) -> None:
     storage.write(events[:3])
     make().write(events[1:5])
     make().write(events)
-    assert [event.id for event in storage.events()] == [event.id for event in events]
+    assert [event.id for event in storage.read()] == [event.id for event in events]
 
 
 def test_an_acknowledgement_that_is_lost(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = make()
     storage.setup()
     events = make_events(10, first_seq=1)
+    storage.write(events[:1])
     put = storage.bucket.client.put_object
 
     def cut(**arguments: Any) -> Any:
         put(**arguments)
+        assert "/events/" in arguments["Key"]
         raise ReadTimeoutError(endpoint_url="s3")
 
     with monkeypatch.context() as patch:
@@ -124,40 +137,6 @@ def test_an_acknowledgement_that_is_lost(make: Make, monkeypatch: pytest.MonkeyP
             storage.write(events[:6])
     storage.write(events)
     assert seqs(storage) == list(range(1, 11))
-
-
-def test_an_acknowledgement_that_ends_too_early(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    storage = make()
-    storage.setup()
-    events = make_events(10, first_seq=1)
-    put = storage.bucket.client.put_object
-
-    def cut(**arguments: Any) -> Any:
-        put(**arguments)
-        return {}  # what botocore makes of headers that end after the status
-
-    with monkeypatch.context() as patch:
-        patch.setattr(storage.bucket.client, "put_object", cut)
-        with pytest.raises(RetryableError, match="in the middle of S3's answer"):
-            storage.write(events[:6])
-    storage.write(events)
-    assert seqs(storage) == list(range(1, 11))
-
-
-def test_an_object_without_its_metadata_stores_nothing_twice(make: Make, keys: Keys) -> None:
-    # As after a copy by other tools: what the next object is called follows from the rows then.
-    storage = make()
-    storage.setup()
-    events = make_events(10, first_seq=1)
-    storage.write(events[:4])
-    [key] = keys(storage)
-    name = {"Bucket": storage.settings.bucket, "Key": storage.settings.prefix + key}
-    body = storage.bucket.client.get_object(**name)["Body"].read()
-    storage.bucket.client.put_object(**name, Body=body)
-    make().write(events[2:8])
-    make().write(events)
-    assert seqs(storage) == list(range(1, 11))
-    assert keys(storage)[1].endswith("0000000000000005-000000.jsonl.gz")
 
 
 def test_one_partition_fails_and_the_others_are_known_next_time(
@@ -179,6 +158,113 @@ def test_one_partition_fails_and_the_others_are_known_next_time(
             storage.write(events)
     make().write(events)
     assert sorted(seqs(storage)) == list(range(1, 21))  # type: ignore[type-var]
+
+
+def test_what_no_column_can_hold_is_refused_alone(make: Make, format_: str) -> None:
+    storage = make(format=format_)
+    storage.setup()
+    events = make_events(4, first_seq=1)
+
+    def forged(event: RecordedEvent, **parts: Any) -> RecordedEvent:
+        return replace(event, text=json.dumps({**event.event.to_dict(), **parts}))
+
+    bad = [
+        replace(events[0], seq=2**70),
+        forged(events[1], actor={"id": 7}),
+        forged(events[2], target={"type": "a.B", "repr": {"a": 1}}),
+    ]
+    with pytest.raises(PartialWrite) as refused:
+        storage.write([*bad, events[3]])
+    assert refused.value.reasons.keys() == {event.id for event in bad}
+    assert seqs(storage) == [4]
+
+
+def test_a_label_that_is_no_utf8_is_kept(make: Make, format_: str) -> None:
+    storage = make(format=format_)
+    storage.setup()
+    event = make_event(seq=1)
+    text = json.dumps({**event.event.to_dict(), "actor": {"id": "1", "repr": "A\ud800"}})
+    event = replace(event, text=text, leaf_hash=leaf_hash(text))
+    storage.write([event])
+    assert list(storage.read()) == [event]
+
+
+@pytest.mark.parametrize(
+    "tenant",
+    ["x" * 240, "x" * 241, "é" * 40, "é" * 41, "😀" * 300, ".", "..", "a/b", "%", "\\", "a\nb", "*?"],
+)
+def test_a_tenant_of_any_name(make: Make, tenant: str) -> None:
+    storage = make()
+    storage.setup()
+    event = make_event(tenant=tenant, seq=1)
+    storage.write([event])
+    make().write([event])
+    assert list(storage.read(tenants=[tenant])) == [event]
+
+
+def test_a_store_that_ignores_the_condition_is_given_nothing(
+    make: Make, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = make()
+    storage.setup()
+    put = storage.bucket.client.put_object
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            storage.bucket.client,
+            "put_object",
+            lambda **arguments: put(**{k: v for k, v in arguments.items() if k != "IfNoneMatch"}),
+        )
+        with pytest.raises(ConfigurationError, match="ignores If-None-Match"):
+            storage.write(make_events(1, first_seq=1))
+    assert keys(storage) == []
+
+
+def test_many_objects_are_not_kept_in_mind(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("audit_storage_s3.chain.MAX_LISTED", 3)
+    storage = make()
+    storage.setup()
+    events = make_events(20, first_seq=1)
+    for n in range(10, 20):
+        storage.write(events[n : n + 1])
+    [chain] = storage._chains.values()
+    assert chain._objects is None
+    make().write(events[5:8])  # somebody else brings late ones
+    storage.write(events[:15])
+    storage.write(events)
+    assert sorted(seqs(storage)) == list(range(1, 21))  # type: ignore[type-var]
+
+
+def test_an_object_that_lost_its_metadata_is_told(make: Make, keys: Keys) -> None:
+    # A copy by way of a disk has none. To guess that no event is in it would store all of them twice.
+    storage = make()
+    storage.setup()
+    events = make_events(4, first_seq=1)
+    storage.write(events[:2])
+    key = storage.settings.prefix + keys(storage)[0]
+    found = storage.bucket.get(key)
+    assert found is not None
+    storage.bucket.ask("put_object", Key=key, Body=found.body)
+    with pytest.raises(DamagedObject, match="lost its metadata"):
+        make().write(events)
+    assert seqs(storage) == [1, 2]
+
+
+@pytest.mark.parametrize("forge", [lambda body: b"forged", lambda body: body[:-12]], ids=["other", "cut"])
+def test_an_object_that_cannot_be_read_is_told(
+    make: Make, keys: Keys, format_: str, forge: Callable[[bytes], bytes]
+) -> None:
+    storage = make(format=format_)
+    storage.setup()
+    events = make_events(4, first_seq=1)
+    storage.write(events[:2])
+    key = storage.settings.prefix + keys(storage)[0]
+    found = storage.bucket.get(key)
+    assert found is not None
+    storage.bucket.ask("put_object", Key=key, Body=forge(found.body), Metadata=dict(found.metadata))
+    with pytest.raises(DamagedObject, match="cannot be read"):
+        list(storage.read())
+    with pytest.raises(DamagedObject, match="cannot be read"):
+        make(format=format_).write(events)
 
 
 def test_a_damaged_text_is_refused_and_keeps_nobody_out(storage: S3Storage) -> None:

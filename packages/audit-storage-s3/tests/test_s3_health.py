@@ -23,14 +23,14 @@ Make = Callable[..., S3Storage]
 def test_a_good_bucket(storage: S3Storage) -> None:
     assert storage.check() == []
     assert storage.check() == []
-    assert list(storage.events()) == []
+    assert list(storage.read()) == []
 
 
 def test_setup_leaves_a_bucket_and_its_events_alone(storage: S3Storage) -> None:
     events = make_events(2, first_seq=1)
     storage.write(events)
     storage.setup()
-    assert list(storage.events()) == events
+    assert list(storage.read()) == events
 
 
 def test_setup_makes_a_bucket_with_lock(make: Make) -> None:
@@ -51,7 +51,7 @@ def test_a_missing_bucket_says_so_and_loses_nothing(make: Make) -> None:
         storage.write(events)
     storage.setup()
     storage.write(events)
-    assert list(storage.events()) == events
+    assert list(storage.read()) == events
 
 
 @pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
@@ -75,7 +75,7 @@ def test_a_clock_that_is_an_hour_off(storage: S3Storage) -> None:
         with pytest.raises(ConfigurationError, match="clock is more than 15 minutes away"):
             storage.write(events)
     storage.write(events)
-    assert list(storage.events()) == events
+    assert list(storage.read()) == events
 
 
 def test_a_clock_that_is_a_little_off(storage: S3Storage) -> None:
@@ -109,13 +109,19 @@ def test_a_prefix_holds_one_format(make: Make, storage: S3Storage) -> None:
         other.write(make_events(1, first_seq=2))
 
 
+def test_a_layout_that_is_none_is_told(storage: S3Storage) -> None:
+    storage.bucket.ask("put_object", Key=storage.settings.prefix + "layout.json", Body=b"\xff nonsense")
+    [problem] = storage.check()
+    assert "nonsense" in problem
+
+
 def test_a_marker_of_another_program_is_no_event(storage: S3Storage) -> None:
     events = make_events(1, first_seq=1)
     storage.write(events)
     [partition] = storage.partitions()
     for name in ("", "_SUCCESS"):
         storage.bucket.ask("put_object", Key=storage.settings.prefix + partition.folder + name, Body=b"")
-    assert list(storage.events()) == events
+    assert list(storage.read()) == events
     storage.forget()
     storage.write(make_events(1, first_seq=2))
-    assert len(list(storage.events())) == 2
+    assert len(list(storage.read())) == 2

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
-from audit_core.errors import ConfigurationError
+from audit_core.errors import ConfigurationError, RetryableError
 from audit_core.testing import make_event, make_events
 from audit_storage_s3.compaction import compact
 from audit_storage_s3.errors import LOCKED
@@ -46,7 +47,7 @@ def test_pruning_what_is_locked_removes_nothing(make: Make, long_ago: datetime) 
     for dry_run in (True, False):
         with pytest.raises(ConfigurationError, match=r"Object Lock keeps .* so nothing was removed"):
             storage.prune(datetime.now(UTC), dry_run=dry_run)
-    assert list(storage.events()) == events
+    assert list(storage.read()) == events
 
 
 def test_a_lock_that_is_seen_only_when_deleting(make: Make, long_ago: datetime) -> None:
@@ -82,13 +83,13 @@ def test_compaction_hides_what_is_locked(make: Make, keys: Keys, long_ago: datet
     storage.write(events[3:])
     compact(storage)
     assert len(keys(storage)) == 1
-    assert list(storage.events()) == events
+    assert list(storage.read()) == events
     assert verify(storage) == []
     [partition] = storage.partitions()
     versions = list(storage.bucket.versions(storage.settings.prefix + partition.folder))
     assert sum(not version.is_marker for version in versions) == 3  # none of them is gone
     make(object_lock="COMPLIANCE", retention_days=1).write(events)
-    assert list(storage.events()) == events
+    assert list(storage.read()) == events
 
 
 def test_pruning_removes_every_version_of_whole_days(make: Make, long_ago: datetime) -> None:
@@ -104,7 +105,7 @@ def test_pruning_removes_every_version_of_whole_days(make: Make, long_ago: datet
     moment = (long_ago + timedelta(days=1)).replace(hour=23)
     assert storage.prune(moment, dry_run=True) == 6
     assert storage.prune(moment) == 6
-    assert list(storage.events()) == kept
+    assert list(storage.read()) == kept
     [partition] = storage.partitions()
     assert partition.day == kept[0].event.occurred_at.date()
     assert {v.key for v in storage.bucket.versions(storage.settings.prefix + "events/")} == {
@@ -114,7 +115,28 @@ def test_pruning_removes_every_version_of_whole_days(make: Make, long_ago: datet
     assert manifest is not None
     assert (manifest.pruned, manifest.objects) == (6, ())
     storage.write(old[:1])  # what comes after all is kept again
-    assert len(list(storage.events())) == 2
+    assert len(list(storage.read())) == 2
+
+
+def test_a_pruning_that_is_interrupted_does_not_look_like_a_theft(
+    storage: S3Storage, long_ago: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = make_events(3, first_seq=1, occurred_at=long_ago)
+    storage.write(events)
+    compact(storage)
+    client = storage.bucket.client
+    delete = client.delete_objects
+
+    def cut(**arguments: Any) -> Any:
+        delete(**arguments)
+        raise ReadTimeoutError(endpoint_url="s3")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "delete_objects", cut)
+        with pytest.raises(RetryableError):
+            storage.prune(datetime.now(UTC))
+    storage.prune(datetime.now(UTC))
+    assert verify(storage) == []
 
 
 def test_a_bucket_without_lock_says_so(make: Make, storage: S3Storage) -> None:

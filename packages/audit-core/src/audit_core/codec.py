@@ -233,11 +233,14 @@ def decode(text: str) -> Event:
     An event written by a newer version is read as far as it is known. Raises ``ValueError`` for text that is no event.
     """
     data = json.loads(text)
-    version = data.get("schema_version", 1)
-    while version < SCHEMA_VERSION:
-        data = UPCASTERS[version](data)
-        version += 1
-    return Event.from_dict(data)
+    try:
+        version = data.get("schema_version", 1)
+        while version < SCHEMA_VERSION:
+            data = UPCASTERS[version](data)
+            version += 1
+        return Event.from_dict(data)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"This text is no event: {error!r}") from error
 
 
 def leaf_hash(text: str) -> bytes:

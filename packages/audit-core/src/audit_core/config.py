@@ -57,10 +57,15 @@ class Config:
         """Every backend: its kind, what messages call it (``STORAGES['archive']``), and its own settings."""
         yield "outbox", "OUTBOX", self.outbox
         for name, config in self.storages.items():
-            yield "storage", f"STORAGES[{name!r}]", config
+            yield "storage", storage_label(name), config
         for name, config in self.streams.items():
             yield "stream", f"STREAMS[{name!r}]", config
         yield "summarizer", "SUMMARIZER", self.summarizer
+
+
+def storage_label(name: str) -> str:
+    """What messages call the storage of this name."""
+    return f"STORAGES[{name!r}]"
 
 
 def load_config(source: str | os.PathLike[str] | Mapping[str, Any] | None = None) -> Config:

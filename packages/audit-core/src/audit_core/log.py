@@ -36,7 +36,7 @@ def target_key(recorded: RecordedEvent) -> TargetKey | None:
     """
     try:
         target = recorded.event.target
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except ValueError:
         return None
     if target is None:
         return None

@@ -7,7 +7,7 @@ import binascii
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from audit_core.errors import AuditError
@@ -70,8 +70,14 @@ class EventQuery:
             )
         for name in ("since", "until"):
             moment = getattr(self, name)
-            if moment is not None and moment.tzinfo is None:
+            if moment is None:
+                continue
+            if moment.tzinfo is None:
                 raise InvalidQuery(f"{name} has no time zone; pass an aware datetime.", filter=name)
+            try:
+                moment.astimezone(UTC)
+            except OverflowError:
+                raise InvalidQuery(f"{name} is outside the years 1 to 9999 in UTC.", filter=name) from None
         if self.since and self.until and self.since >= self.until:
             raise InvalidQuery("since is not before until, so nothing can match.", filter="since")
         if self.newer and self.cursor is None:

@@ -28,7 +28,8 @@ AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """``audit.E001`` to ``E009``: the settings themselves. ``E010``: a path that cannot be imported. ``E011``: a backend.
 
-    ``E012``: a database that is none. ``E014``: the relay's queue is not installed. ``W005``: nothing to listen to.
+    ``E012``: a database that is none. ``E014``: the relay's queue is not installed. ``E016``: a storage that people cannot
+    read. ``W005``: nothing to listen to.
     """
     result, problems = conf.read(getattr(settings, "AUDIT", {}))
     messages: list[CheckMessage] = [Error(p.message, hint=p.hint, id=p.id) for p in problems]
@@ -46,6 +47,8 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         backends.load()
     except ConfigurationError as error:
         messages.append(Error(str(error), id="audit.E011"))
+    else:
+        messages += _query_messages(result)
     messages += _relay_messages(result)
     for alias in result.databases:
         if alias not in connections:
@@ -54,6 +57,14 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
                 Error(f"AUDIT['DATABASES'] has {alias!r}, which is no database.", hint=hint, id="audit.E012")
             )
     return messages
+
+
+def _query_messages(result: conf.AuditSettings) -> list[CheckMessage]:
+    try:
+        result.query_storage()
+    except ConfigurationError as error:
+        return [Error(str(error), id="audit.E016")]
+    return []
 
 
 def _relay_messages(result: conf.AuditSettings) -> list[CheckMessage]:

@@ -124,10 +124,20 @@ class AuditSettings:
         return import_string(path) if path else None
 
     def query_storage(self) -> Any:
-        """The storage that the timeline, the admin and the API read."""
+        """The storage that people read.
+
+        Raises :class:`~audit_core.errors.ConfigurationError` for one that cannot be made, or cannot search.
+        """
+        from audit_core.storages.contract import SearchableStorage
         from audit_django.backends import storage
 
-        return storage(self.query)
+        found = storage(self.query)
+        if not isinstance(found, SearchableStorage):
+            raise ConfigurationError(
+                f"AUDIT['QUERY'] names the storage {self.query!r}, which cannot search ({type(found).__name__}). Name one "
+                f"that can, such as {{'BACKEND': 'database'}}."
+            )
+        return found
 
     def tenants_of(self, user: Any) -> Sequence[str] | None:
         """The tenants whose events ``user`` may see; ``None`` for all."""

@@ -6,7 +6,7 @@ import getpass
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from django.core import checks
@@ -16,6 +16,7 @@ from django.db.migrations.executor import MigrationExecutor
 from audit_core.event import Actor, Category, Target
 from audit_core.operate.trail import Finding, Installation, Level, Trail
 from audit_core.relay import Relay, RelaySettings
+from audit_core.storages.contract import Storage
 from audit_django import backends
 from audit_django.conf import get_settings
 from audit_django.log import DjangoLog
@@ -41,10 +42,11 @@ class DjangoTrail(Trail):
     @cached_property
     def keeps_events(self) -> bool:  # type: ignore[override]
         """Whether the timeline reads the tables of this alias."""
-        storages = [backends.storage(name) for name in get_settings().storages]
-        return any(
-            isinstance(storage, DatabaseStorage) and storage.using == self.name for storage in storages
-        )
+        return any(self.is_own(backends.storage(name)) for name in get_settings().storages)
+
+    def is_own(self, storage: Storage) -> bool:
+        """Whether it is the storage ``database`` on this alias."""
+        return isinstance(storage, DatabaseStorage) and storage.using == self.name
 
     @property
     def sinks(self) -> Collection[str]:
@@ -110,9 +112,18 @@ class DjangoInstallation(Installation):
         """Every storage, every stream and the summarizer."""
         return backends.configured()
 
+    def storages(self) -> Mapping[str, Callable[[], Any]]:
+        """The storages of ``STORAGES``."""
+        return {name: partial(backends.storage, name) for name in get_settings().storages}
+
     def close(self) -> None:
         """Give up the connections of what was made."""
         backends.close()
+
+    @property
+    def read_storage(self) -> str:
+        """That of ``QUERY``."""
+        return get_settings().query
 
     def findings(self) -> Sequence[Finding]:
         """The system checks of the trail, and migrations that were not run."""

@@ -114,8 +114,8 @@ def until_served(table: str, batch: Sequence[_T], send: Callable[[Sequence[_T]],
         batch = send(batch)
     if batch:
         raise RetryableError(
-            f"DynamoDB throttles the table {table!r}: it handed {len(batch)} item(s) of a batch back "
-            f"{MAX_THROTTLED} times. If it goes on, raise the table's capacity or its maximum on-demand "
+            f"DynamoDB throttles the table {table!r} or is in trouble: it handed {len(batch)} item(s) of a batch "
+            f"back {MAX_THROTTLED} times. If it goes on, raise the table's capacity or its maximum on-demand "
             f"throughput."
         )
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import threading
+from functools import partial
 from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ConnectionClosedError
+from botocore.exceptions import BotoCoreError
+
+from audit_core.clients import PerProcess
+from audit_core.errors import ConfigurationError
 
 # A relay's lease outlasts a call only so far: better to fail and come back than to hang. "standard" retries
 # what DynamoDB documents as retryable, with exponential backoff and jitter.
@@ -20,46 +22,41 @@ CONFIG = Config(
     user_agent_extra="audit-storage-dynamodb",
 )
 
+NEVER_EMPTY = ("BatchExecuteStatement", "BatchGetItem", "BatchWriteItem", "DescribeTable", "Query")
+"""What DynamoDB answers with something, whatever it is asked; every other call comes after one of these."""
 
-def _require_whole(http_response: Any, **_: Any) -> None:
-    """Raise for an answer that was cut off: Python's HTTP client takes headers that end with the connection
-    for complete, and botocore a broken body for an empty answer. Nothing found, nothing left over.
+
+class NoAnswer(BotoCoreError):  # type: ignore[misc]
+    """A status of success with nothing of DynamoDB's in it."""
+
+    fmt = "what answered {operation} is not DynamoDB, but a proxy or another server"
+
+
+def client_of(region: str | None, endpoint_url: str | None) -> PerProcess[Any]:
+    """Makes boto3's client, which is safe to use from several threads. Credentials come from boto3's own chain alone.
+
+    Making it raises :class:`~audit_core.errors.ConfigurationError` for a region or an address that is none, and what
+    botocore raises.
     """
-    length, headers = len(http_response.content), http_response.headers
-    if int(headers.get("content-length", length)) != length or not length:
-        raise ConnectionClosedError(endpoint_url=http_response.url)
+    return PerProcess(partial(_make, region, endpoint_url), lambda client: client.close())
 
 
-class Connection:
-    """Makes the client, once for each process: a child of a fork must not share its parent's connections.
+def _make(region: str | None, endpoint_url: str | None) -> Any:
+    try:
+        client = boto3.session.Session().client(
+            "dynamodb", region_name=region, endpoint_url=endpoint_url, config=CONFIG
+        )
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(
+            f"No client for DynamoDB can be made: {error}. Correct the options `region` and `endpoint_url`, "
+            f"or where boto3 has them from (AWS_DEFAULT_REGION, AWS_ENDPOINT_URL)."
+        ) from error
+    for operation in NEVER_EMPTY:
+        client.meta.events.register(f"after-call.dynamodb.{operation}", _require_answer)
+    return client
 
-    Credentials come from boto3's own chain and from nowhere else.
-    """
 
-    def __init__(self, region: str | None, endpoint_url: str | None) -> None:
-        self._region = region
-        self._endpoint_url = endpoint_url
-        self._lock = threading.Lock()
-        self._client: Any = None
-        self._pid = 0
-
-    def client(self) -> Any:
-        """The client of this process; botocore's clients are safe to use from several threads."""
-        if self._client is None or self._pid != os.getpid():
-            with self._lock:
-                if self._client is None or self._pid != os.getpid():
-                    session = boto3.session.Session()
-                    client = session.client(
-                        "dynamodb", region_name=self._region, endpoint_url=self._endpoint_url, config=CONFIG
-                    )
-                    client.meta.events.register("after-call.dynamodb", _require_whole)
-                    self._client = client
-                    self._pid = os.getpid()
-        return self._client
-
-    def close(self) -> None:
-        """Give up the connections; the next use makes new ones."""
-        with self._lock:
-            if self._client is not None and self._pid == os.getpid():
-                self._client.close()
-            self._client = None
+def _require_answer(parsed: dict[str, Any], model: Any, **_: Any) -> None:
+    """To botocore a page of HTML with status 200 is an answer in which every member is missing."""
+    if not parsed.keys() - {"ResponseMetadata"}:
+        raise NoAnswer(operation=model.name)

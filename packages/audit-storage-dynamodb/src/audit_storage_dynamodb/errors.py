@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from botocore import exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from audit_core.errors import AuditError, ConfigurationError, PermanentError, RetryableError
 
@@ -45,6 +46,15 @@ _NO_CREDENTIALS = (
     boto.SSOTokenLoadError,
     boto.UnauthorizedSSOTokenError,
 )
+_MISCONFIGURED = (
+    boto.ConfigParseError,
+    boto.EndpointVariantError,
+    boto.InvalidConfigError,
+    boto.InvalidProxiesConfigError,
+    boto.InvalidRetryConfigurationError,
+    boto.MissingDependencyException,
+    boto.UnknownEndpointError,
+)
 _CHAIN = (
     "They come from boto3's chain: environment, shared files, web identity, or the role of the container or "
     "instance."
@@ -65,7 +75,7 @@ def explained(table: str, problems: Callable[[], list[str]] = list) -> Generator
         if code in _INVALID and (found := problems()):
             raise ConfigurationError(found[0]) from error
         raise of_code(table, code, error.response.get("Error", {}).get("Message", "")) from error
-    except BotoCoreError as error:
+    except (BotoCoreError, ResponseParserError) as error:
         raise _of_client(table, error) from error
 
 
@@ -76,7 +86,7 @@ def of_code(table: str, code: str, message: str) -> AuditError:
             f"DynamoDB throttles the table {table!r} ({code}). If it goes on, raise the table's capacity or "
             f"its maximum on-demand throughput."
         )
-    if code.startswith("ResourceNotFound"):
+    if code.startswith(("ResourceNotFound", "TableNotFound")):
         return ConfigurationError(
             f"The table {table!r} or one of its indexes does not exist. Run setup (`audit setup`), or correct "
             f"the region or the option `table`."
@@ -98,13 +108,15 @@ def of_code(table: str, code: str, message: str) -> AuditError:
     return RetryableError(f"DynamoDB could not serve the table {table!r}: {code}: {message}")
 
 
-def _of_client(table: str, error: BotoCoreError) -> AuditError:
+def _of_client(table: str, error: Exception) -> AuditError:
     if isinstance(error, _NO_CREDENTIALS):
         return ConfigurationError(f"boto3 finds no usable credentials: {error}. {_CHAIN}")
     if isinstance(error, boto.NoRegionError):
         return ConfigurationError(
             "No AWS region is set: give the option `region`, or set AWS_DEFAULT_REGION."
         )
+    if isinstance(error, _MISCONFIGURED):
+        return ConfigurationError(f"boto3 is not configured as it should be: {error}. Correct that.")
     if isinstance(error, boto.SSLError):
         return ConfigurationError(
             f"The TLS connection to DynamoDB could not be trusted: {error}. Correct `endpoint_url` or the CA "

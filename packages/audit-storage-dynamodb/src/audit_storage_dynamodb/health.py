@@ -31,9 +31,8 @@ def check(client: Any, table: str, *, retention: bool, point_in_time_recovery: b
     except AuditError as error:
         return [*found, str(error)]
     found += _clock(response)
-    found += problems(table, response["Table"])
-    if found:
-        return found
+    if wrong := problems(table, response["Table"]):
+        return found + wrong
 
     attempts: list[Callable[[], object]] = [
         lambda: batches.insert(client, table, [PROBE]),

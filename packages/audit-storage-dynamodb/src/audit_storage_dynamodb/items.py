@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from audit_core.codec import leaf_hash, safe_text
-from audit_core.errors import PermanentError
+from audit_core.errors import RetryableError
 from audit_core.event import RecordedEvent
 from audit_storage_dynamodb.keys import filter_values, index_keys
 
@@ -88,7 +88,8 @@ def recorded_of(head: Item, parts: Sequence[Mapping[str, Any]] = ()) -> Recorded
     """The event that these items hold; its leaf hash is computed again. ``None`` when DynamoDB is just
     removing it, because its time has come.
 
-    Raises :class:`~audit_core.errors.PermanentError` when a part is missing or is not what was written.
+    Raises :class:`~audit_core.errors.RetryableError` when a part is missing, because a prune removes the parts
+    first, or is not what was written.
     """
     seq = int(head["seq"]["N"]) if "seq" in head else None
     summary = head["summary"]["S"] if "summary" in head else None
@@ -99,10 +100,10 @@ def recorded_of(head: Item, parts: Sequence[Mapping[str, Any]] = ()) -> Recorded
         if hashlib.sha256(body).hexdigest() != head["digest"]["S"]:
             if "expires_at" in head and int(head["expires_at"]["N"]) < time.time():
                 return None
-            raise PermanentError(
+            raise RetryableError(
                 f"Event {head['event_id']['S']} is damaged: {len(parts)} of its {head['parts']['N']} parts are "
-                f"there, or somebody changed them. If a prune was interrupted, run it again; otherwise restore "
-                f"the item from a backup."
+                f"there, or somebody changed them. It may just be being removed: ask again. If a prune was "
+                f"interrupted, run it again; otherwise restore the item from a backup."
             )
         length = int(head["text_bytes"]["N"])
         text = body[:length].decode()

@@ -8,6 +8,7 @@ from typing import Any
 
 from audit_core.event import format_timestamp
 from audit_core.query import EventQuery, InvalidQuery, decode_cursor
+from audit_core.words import words_in
 from audit_storage_dynamodb.keys import (
     BY_ACTOR,
     BY_TENANT,
@@ -94,6 +95,8 @@ def plan_of(query: EventQuery) -> Plan | None:
     after = _place(query)
     if query.tenants is not None and not query.tenants:
         return None
+    if query.text.strip() and not words_in(query.text):
+        return None
     since = None if query.since is None else format_timestamp(query.since)
     until = None if query.until is None else format_timestamp(query.until)
     index, partitions = _partitions(query)
@@ -123,12 +126,14 @@ def plan_of(query: EventQuery) -> Plan | None:
 
 def _partitions(query: EventQuery) -> tuple[str, list[str]]:
     if query.target_id is not None:
-        return HISTORY, [target_key(type_, query.target_id) for type_ in dict.fromkeys(query.target_types)]
-    if query.actor_id is not None:
-        return BY_ACTOR, [*all_shards(query.actor_id)]
-    if query.tenants is not None and len(query.tenants) <= MAX_TENANTS:
-        return BY_TENANT, [key for tenant in dict.fromkeys(query.tenants) for key in all_shards(tenant)]
-    return BY_TIME, [str(shard) for shard in range(SHARDS)]
+        index, keys = HISTORY, [target_key(type_, query.target_id) for type_ in query.target_types]
+    elif query.actor_id is not None:
+        index, keys = BY_ACTOR, [*all_shards(query.actor_id)]
+    elif query.tenants is not None and len(query.tenants) <= MAX_TENANTS:
+        index, keys = BY_TENANT, [key for tenant in query.tenants for key in all_shards(tenant)]
+    else:
+        index, keys = BY_TIME, [str(shard) for shard in range(SHARDS)]
+    return index, [*dict.fromkeys(keys)]  # different values may share a key, and each is read once
 
 
 def _place(query: EventQuery) -> str | None:

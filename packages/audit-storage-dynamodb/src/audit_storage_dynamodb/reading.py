@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from audit_core.event import RecordedEvent
-from audit_core.query import EventQuery, InvalidQuery, Page, encode_cursor
+from audit_core.query import EventQuery, Page, encode_cursor
 from audit_core.storages.matching import matches
 from audit_storage_dynamodb import batches
 from audit_storage_dynamodb.items import BODY_ATTRIBUTES, Item, key_of, part_prefix, recorded_of
@@ -19,19 +19,6 @@ from audit_storage_dynamodb.plan import Plan
 MAX_REQUESTS = 100  # for one page: a second or two
 MAX_ENTRIES = 5000  # of one request; a response ends at 1 MB anyway
 GROWTH = 4  # each further request of a shard reads so many times more: a filter that matches little is slow
-
-# What makes a search read much, the worst first.
-_FILTERS = (
-    "text",
-    "field",
-    "request_id",
-    "actions",
-    "categories",
-    "outcome",
-    "target_types",
-    "actor_id",
-    "tenants",
-)
 
 
 class Search:
@@ -48,9 +35,8 @@ class Search:
     def page(self) -> Page:
         """The page that was asked for.
 
-        It is shorter than asked for, and says where to go on, when :data:`MAX_REQUESTS` requests were not
-        enough to fill it. Raises :class:`~audit_core.query.InvalidQuery`, naming the filter, when they found
-        nothing at all.
+        It is shorter than asked for, perhaps empty, and says where to go on, when :data:`MAX_REQUESTS` requests
+        were not enough to fill it.
         """
         query = self._query
         wanted = query.limit if query.newer else query.limit + 1  # one more says whether there is a next page
@@ -76,8 +62,6 @@ class Search:
             return self._newer(found, reached)
         if len(found) > query.limit:
             reached = found[query.limit - 1][0]
-        elif reached is not None and not found:
-            raise self._too_much(reached)
         return Page(
             events=[recorded for _, recorded in found[: query.limit]],
             next=None if reached is None else encode_cursor(reached),
@@ -125,15 +109,6 @@ class Search:
             for place, event_id in entries
             if (recorded := events.get(event_id)) is not None and matches(self._query, recorded)
         ]
-
-    def _too_much(self, reached: str) -> InvalidQuery:
-        name = next((name for name in _FILTERS if getattr(self._query, name)), None)
-        moment = f" back to {reached[:26]}Z" if self._sort_key == "at" else ""
-        return InvalidQuery(
-            f"{MAX_REQUESTS} requests to DynamoDB{moment} found no event that matches: it has no index for "
-            f"{name or 'this search'}. Ask for one object, an actor, a tenant or a shorter time.",
-            filter=name,
-        )
 
 
 def read(client: Any, table: str, event_ids: Sequence[str]) -> dict[str, RecordedEvent]:

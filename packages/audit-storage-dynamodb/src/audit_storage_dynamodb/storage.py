@@ -13,7 +13,7 @@ from audit_core.errors import AuditError, ConfigurationError, PartialWrite
 from audit_core.event import RecordedEvent
 from audit_core.query import EventQuery, Page
 from audit_storage_dynamodb import batches, health, pruning, reading, table
-from audit_storage_dynamodb.client import Connection
+from audit_storage_dynamodb.client import client_of
 from audit_storage_dynamodb.errors import explained
 from audit_storage_dynamodb.items import Item, items_of, key_of
 from audit_storage_dynamodb.plan import plan_of
@@ -55,7 +55,7 @@ class DynamoDBStorage:
         self.table = table
         self._retention_seconds = None if retention_days is None else retention_days * SECONDS_A_DAY
         self._point_in_time_recovery = point_in_time_recovery
-        self._connection = Connection(region, endpoint_url)
+        self._client = client_of(region, endpoint_url)
 
     def setup(self) -> None:
         """Create the table, its indexes, its time to live and its point-in-time recovery, where they are
@@ -65,7 +65,7 @@ class DynamoDBStorage:
         permission.
         """
         with explained(self.table):
-            client = self._connection.client()
+            client = self._client.get()
             table.create(client, self.table, point_in_time_recovery=self._point_in_time_recovery)
 
     def check(self) -> list[str]:
@@ -74,7 +74,7 @@ class DynamoDBStorage:
         """
         try:
             with explained(self.table):
-                client = self._connection.client()
+                client = self._client.get()
         except AuditError as error:
             return [str(error)]
         return health.check(
@@ -86,13 +86,13 @@ class DynamoDBStorage:
 
     def close(self) -> None:
         """Give up the connections; the next call makes new ones."""
-        self._connection.close()
+        self._client.close()
 
     def write(self, events: Sequence[RecordedEvent]) -> None:
         """Keep these events, except those whose id is known, whoever wrote it, and however it differs.
 
         Raises :class:`~audit_core.errors.RetryableError` for throttling and a lost connection,
-        :class:`~audit_core.errors.PartialWrite` for events that DynamoDB refuses, and
+        :class:`~audit_core.errors.PartialWrite` for events that DynamoDB refuses or whose text is none, and
         :class:`~audit_core.errors.ConfigurationError` for a missing table, index or permission. The order of
         arrival shows nowhere, so later events of a refused one's target are kept.
         """
@@ -113,9 +113,8 @@ class DynamoDBStorage:
         """The newest events that match, as :class:`~audit_core.query.EventQuery` says.
 
         Target, actor, tenant and time are answered from an index; category, action, outcome and request are
-        filtered there; ``text`` and ``field`` are looked for in the events themselves. A page ends early, and
-        says where to go on, when that takes too long; :class:`~audit_core.query.InvalidQuery` names the filter
-        when nothing at all was found by then.
+        filtered there; ``text`` and ``field`` are looked for in the events themselves. A page ends early, even
+        an empty one, and says where to go on, when that takes too long.
         """
         plan = plan_of(query)
         if plan is None:
@@ -136,7 +135,11 @@ class DynamoDBStorage:
         for recorded in events:
             first.setdefault(recorded.id, recorded)
         for recorded in first.values():
-            head, parts = items_of(recorded, retention_seconds=self._retention_seconds)
+            try:
+                head, parts = items_of(recorded, retention_seconds=self._retention_seconds)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                refused[str(recorded.id)] = f"Its text is no event: {error!r}"
+                continue
             if parts and not batches.get(client, self.table, [key_of(recorded.id)], ["event_id"]):
                 refused |= batches.insert(client, self.table, parts)
             if str(recorded.id) not in refused:
@@ -145,9 +148,9 @@ class DynamoDBStorage:
     @contextmanager
     def _calls(self) -> Generator[Any]:
         with explained(self.table, self._problems):
-            yield self._connection.client()
+            yield self._client.get()
 
     def _problems(self) -> list[str]:
         with explained(self.table):
-            description = self._connection.client().describe_table(TableName=self.table)["Table"]
+            description = self._client.get().describe_table(TableName=self.table)["Table"]
         return table.problems(self.table, description)

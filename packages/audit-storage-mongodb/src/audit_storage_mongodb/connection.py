@@ -32,6 +32,10 @@ def connect(uri: str, timeout_seconds: float) -> MongoClient[Document]:
         client: MongoClient[Document] = MongoClient(
             uri, connect=False, timeoutMS=max(1, round(timeout_seconds * 1000))
         )
+    except OSError as error:
+        raise ConfigurationError(
+            f"A file that the uri names cannot be used ({error}). Correct tlsCAFile, tlsCertificateKeyFile or tlsCRLFile."
+        ) from error
     except (ClientConfigurationError, ValueError, TypeError) as error:
         # What pymongo says may hold a part of the password.
         raise ConfigurationError(
@@ -50,7 +54,10 @@ def open_collections(
     client: MongoClient[Document], database: str | None, collection: str
 ) -> tuple[Collection[Document], Collection[Document]]:
     """The collections of the events and of their chunks. Raises :class:`~audit_core.errors.ConfigurationError`."""
-    confirmed = WriteConcern(**{"w": "majority", "j": True, **client.write_concern.document})
+    try:
+        confirmed = WriteConcern(**{"w": "majority", "j": True, **client.write_concern.document})
+    except ClientConfigurationError as error:
+        raise ConfigurationError(f"The write concern of the uri cannot be used: {error}.") from error
     try:
         home = client.get_default_database(DEFAULT_DATABASE) if database is None else client[database]
         events, chunks = (

@@ -22,10 +22,12 @@ NOT_IMPLEMENTED = 238  # what FerretDB answers for what it lacks
 # BadValue, InvalidBSON, DocumentValidationFailure, CannotBuildIndexKeys, NonConformantBSON, BSONObjectTooLarge
 REFUSED = frozenset({2, 22, 121, 201, 378, 10334})
 
-# UserNotFound, AuthenticationFailed, AuthenticationRestrictionUnmet, MechanismUnavailable; AtlasError is Atlas's own
-_CREDENTIALS = frozenset({11, 18, 214, 334, 8000})
+_ATLAS = 8000  # AtlasError, for what is wrong with the credentials and for much else
+# UserNotFound, AuthenticationFailed, AuthenticationRestrictionUnmet, MechanismUnavailable
+_CREDENTIALS = frozenset({11, 18, 214, 334, _ATLAS})
 _UNAUTHORIZED = 13
 _WRITE_CONCERN = frozenset({79, 100})  # UnknownReplWriteConcern, UnsatisfiableWriteConcern
+_INDEX = frozenset({85, 86})  # IndexOptionsConflict, IndexKeySpecsConflict
 _NO_ROOM = {
     14031: "Its disk is full. Free or add space; nothing is lost meanwhile.",  # OutOfDiskSpace
     371: "Writes are blocked there (setUserWriteBlockMode). Unblock them.",  # UserWritesBlocked
@@ -61,6 +63,10 @@ def explain(error: Exception) -> AuditError:
 def explain_code(code: int | None, reply: Mapping[str, Any]) -> AuditError:
     """The same for an error that the server itself has answered with."""
     said = f"{' '.join(str(reply.get('errmsg', 'no reason given')).split())} (code {code})"
+    if code == _ATLAS and "auth" not in said:  # over its quota, or not available in this tier
+        return RetryableError(
+            f"Atlas could not do it: {said}. Change what it names; nothing is lost meanwhile."
+        )
     if code in _CREDENTIALS:
         return ConfigurationError(
             f"MongoDB refused the credentials: {said}. Correct user, password and authSource in the uri."
@@ -73,6 +79,11 @@ def explain_code(code: int | None, reply: Mapping[str, Any]) -> AuditError:
     if code in _WRITE_CONCERN:
         return ConfigurationError(
             f"MongoDB has too few members for the write concern: {said}. Set w in the uri to what this replica set can confirm."
+        )
+    if code in _INDEX:
+        return ConfigurationError(
+            f"An index that is there is in the way of one of the storage's: {said}. Drop the index that it names, and run "
+            f"`audit setup`."
         )
     backoff_ms = reply.get("baseBackoffMS")  # of a server that is overloaded
     return RetryableError(

@@ -29,16 +29,20 @@ def problems(
     chunks: Collection[Document],
     retention_days: int | None,
 ) -> list[str]:
-    """Everything that is wrong; only the reason when the server cannot be asked at all."""
+    """Everything that is wrong; only the reason when the server cannot be asked at all. Without a permission the indexes
+    are not looked at.
+    """
     try:
         with explained():
             hello = client.admin.command("hello")
             found = clock_problems(hello)
             options = parse_uri(uri)["options"]
             found += tls_problems(options, [host for host, _ in client.nodes])
-            for collection in (events, chunks):
-                found += permission_problems(_privileges(client), collection)
-            return found or indexes.problems(events, chunks, retention_days)
+            privileges = _privileges(client)
+            lacking = [
+                problem for one in (events, chunks) for problem in permission_problems(privileges, one)
+            ]
+            return found + (lacking or indexes.problems(events, chunks, retention_days))
     except AuditError as error:
         return [str(error)]
 

@@ -77,12 +77,20 @@ def problems(
     ]
     found += [
         f"The unique index {name} of {events.full_name} can keep events out. Drop it: events are unique by _id alone."
-        for name, index in events.index_information().items()
-        if index.get("unique") and _key(index) != ("_id",)
+        for name in other_unique_indexes(events)
     ]
     for collection, days in _retained(events, chunks, retention_days):
         found += _retention_problems(collection, days)
     return found
+
+
+def other_unique_indexes(collection: Collection[Document]) -> list[str]:
+    """The names of the unique indexes on anything but ``_id``."""
+    return [
+        name
+        for name, index in collection.index_information().items()
+        if index.get("unique") and _key(index) != ("_id",)
+    ]
 
 
 def _retained(

@@ -22,6 +22,7 @@ from audit_storage_mongodb.queries import condition, sort_key
 MAX_RETENTION_DAYS = (
     2**31 - 1
 ) // indexes.SECONDS_A_DAY - 1  # expireAfterSeconds is an int of 32 bits; chunks stay a day longer
+MAX_TIMEOUT_SECONDS = 24 * 60 * 60
 PRUNE_BATCH = 5000  # events
 NO_LIMIT = 0  # of pymongo.timeout(), in seconds; None would mean the limit of the client
 
@@ -48,12 +49,17 @@ class MongoStorage:
         retention_days: int | None = None,
         timeout_seconds: float = 20.0,
     ) -> None:
-        if retention_days is not None and not 1 <= retention_days <= MAX_RETENTION_DAYS:
+        if retention_days is not None and (
+            type(retention_days) is not int or not 1 <= retention_days <= MAX_RETENTION_DAYS
+        ):
             raise ConfigurationError(
-                f"retention_days is {retention_days}; it must be between 1 and {MAX_RETENTION_DAYS:,}, or None to keep all."
+                f"retention_days is {retention_days!r}; it must be a whole number between 1 and {MAX_RETENTION_DAYS:,}, or "
+                f"None to keep all."
             )
-        if not timeout_seconds > 0:
-            raise ConfigurationError(f"timeout_seconds is {timeout_seconds}; it must be above 0.")
+        if type(timeout_seconds) not in (int, float) or not 0 < timeout_seconds <= MAX_TIMEOUT_SECONDS:
+            raise ConfigurationError(
+                f"timeout_seconds is {timeout_seconds!r}; it must be a number above 0 and at most {MAX_TIMEOUT_SECONDS:,}."
+            )
         self._uri = uri
         self._retention_days = retention_days
         self._timeout_seconds = timeout_seconds
@@ -128,7 +134,10 @@ class MongoStorage:
         wanted = query.limit + (not query.newer)  # one more shows that there is a next page
         with explained():
             self._require_collection()
-            cursor = self._events.find(where, dict.fromkeys((*READ, key), 1), batch_size=wanted)
+            # A page of large events with a word in common may not fit into the memory that MongoDB 4.4 and 5 sort in.
+            cursor = self._events.find(
+                where, dict.fromkeys((*READ, key), 1), batch_size=wanted, allow_disk_use=True
+            )
             found = list(cursor.sort(key, ASCENDING if query.newer else DESCENDING).limit(wanted))
             if query.newer:
                 found.reverse()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from opensearchpy import NotFoundError, OpenSearch, TransportError
 
-from audit_storage_opensearch.errors import BLOCKED, RUN_SETUP, by_status, item_cause, translate
-from audit_storage_opensearch.mapping import DURABILITY, FIELDS
-from audit_storage_opensearch.names import Names
-from audit_storage_opensearch.retention import age_of, is_missing, kept_policy, policy
+from audit_core.errors import AuditError
+from audit_storage_opensearch.errors import BLOCKED, RUN_SETUP, by_status, item_cause, translated
+from audit_storage_opensearch.indices import DURABILITY, FIELDS, Names
+from audit_storage_opensearch.retention import CLOCK_DAYS, age_of, is_missing, kept_policy, policy
 
 MOST_SKEW_SECONDS = 60
 KNOWN_VERSIONS = (2, 3)  # major versions of OpenSearch
@@ -21,24 +23,22 @@ _NO_INDEX = 404
 def problems(client: OpenSearch, names: Names, retention_days: int | None) -> Iterator[str]:
     """Everything that is wrong. When the server does not answer, only that."""
     try:
-        server = client.info()
-        yield from _version(server.get("version", {}))
-    except TransportError as error:
-        yield str(translate(error))
+        with translated():
+            yield from _version(client)
+    except AuditError as error:
+        yield str(error)
         return
-    for examine in (_clock, _permission, _template, _indices):
+    retention = partial(_retention, retention_days=retention_days)
+    for examine in (_clock, _permission, _template, _indices, retention):
         try:
-            yield from examine(client, names)
-        except TransportError as error:
-            yield str(translate(error))
-    if retention_days is not None:
-        try:
-            yield from _retention(client, names, retention_days)
-        except TransportError as error:
-            yield str(translate(error))
+            with translated():
+                yield from examine(client, names)
+        except AuditError as error:
+            yield str(error)
 
 
-def _version(version: Mapping[str, Any]) -> Iterator[str]:
+def _version(client: OpenSearch) -> Iterator[str]:
+    version = client.info()["version"]
     distribution, number = version.get("distribution"), str(version.get("number"))
     if distribution != "opensearch":
         yield f"The server is no OpenSearch (it says {distribution or 'Elasticsearch'} {number}). Name another one in hosts."
@@ -59,8 +59,9 @@ def _clock(client: OpenSearch, names: Names) -> Iterator[str]:
 
 
 def _permission(client: OpenSearch, names: Names) -> Iterator[str]:
-    # A document for an alias that does not exist: whoever may write is told so, and nobody has written anything.
-    probe = [{"create": {"_index": f"{names.all}-check", "_id": "check"}}, {}]
+    # A document for an alias that does not exist (no storage has a name with such a dot): whoever may write is told so, and
+    # nobody has written anything.
+    probe = [{"create": {"_index": f"{names.all}-check.none", "_id": "check"}}, {}]
     answer = client.bulk(body=probe, require_alias=True)["items"][0]["create"]
     if answer["status"] != _NO_INDEX:
         yield str(by_status(answer["status"], *item_cause(answer["error"])))
@@ -110,18 +111,33 @@ def _indices(client: OpenSearch, names: Names) -> Iterator[str]:
             )
 
 
-def _retention(client: OpenSearch, names: Names, retention_days: int) -> Iterator[str]:
+def _retention(client: OpenSearch, names: Names, retention_days: int | None) -> Iterator[str]:
     try:
         kept = kept_policy(client, names)
     except TransportError as error:
         if not is_missing(error):
             raise
-        yield (
-            f"Nothing removes events after {retention_days} days: this server has not the plugin Index State Management. "
-            f"Call prune() regularly, or keep everything (retention_days: None)."
-        )
+        if retention_days is not None:
+            yield (
+                f"Nothing removes events after {retention_days} days: this server has not the plugin Index State Management. "
+                f"Call prune() regularly, or keep everything (retention_days: None)."
+            )
+        return
+    if retention_days is None:
+        if kept is not None:
+            yield (
+                f"The retention policy {names.policy} goes on deleting, although retention_days is None. Take it off: POST "
+                f"_plugins/_ism/remove/{names.pattern}, then DELETE _plugins/_ism/policies/{names.policy}."
+            )
         return
     if kept is None:
         yield f"The retention policy {names.policy} is missing, so events are kept for ever. {RUN_SETUP}"
     elif age_of(kept["policy"]) != age_of(policy(names, retention_days)["policy"]):
         yield f"The retention policy {names.policy} does not keep events for {retention_days} days. {RUN_SETUP}"
+    begun = names.index_behind(names.alias_of_month(datetime.now(UTC) + timedelta(days=CLOCK_DAYS)))
+    for index in sorted(client.indices.get_alias(index=names.dated_pattern)):
+        if index > begun:
+            yield (
+                f"{index} is of a month to come: a clock was wrong, or an id forged. The retention policy counts from today and "
+                f"will delete that month too early. Take it off (POST _plugins/_ism/remove/{index}) and leave it to prune()."
+            )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,8 +10,10 @@ from opensearchpy import ConnectionError as LostConnection
 from opensearchpy import OpenSearch, Urllib3HttpConnection
 from opensearchpy.exceptions import ImproperlyConfigured
 
+from audit_core.clients import PerProcess
 from audit_core.errors import ConfigurationError
 
+THREADS = 10  # that can each keep a connection open
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -31,9 +31,7 @@ class WholeAnswers(Urllib3HttpConnection):
 
 
 class Connection:
-    """One client for all threads. It is made when it is first needed, and again in a forked child: a socket that is
-    shared with the parent would mix up their answers.
-    """
+    """One client for all threads of a process, and what its options say."""
 
     def __init__(
         self,
@@ -56,33 +54,31 @@ class Connection:
             "timeout": timeout_seconds,
             "verify_certs": True,
             "connection_class": WholeAnswers,
+            "pool_maxsize": THREADS,
         }
         if username is not None:
-            self._arguments["http_auth"] = (username, password)
+            # OpenSearch reads UTF-8, and urllib3 writes Latin-1.
+            self._arguments["http_auth"] = tuple(
+                str(part).encode().decode("latin-1") for part in (username, password)
+            )
         if aws_region is not None:
             self._arguments["http_auth"] = _aws_signer(aws_region)
         self._arguments |= client
-        self._lock = threading.Lock()
-        self._client: OpenSearch | None = None
-        self._pid = 0
+        self._client = PerProcess(self._make, OpenSearch.close)
 
     def client(self) -> OpenSearch:
         """The client of this process. Raises :class:`~audit_core.errors.ConfigurationError` for unfit options."""
-        with self._lock:
-            if self._client is None or self._pid != os.getpid():
-                try:
-                    self._client = OpenSearch(self._urls, **self._arguments)
-                except ImproperlyConfigured as error:
-                    raise ConfigurationError(f"The OpenSearch client cannot be made: {error}.") from error
-                self._pid = os.getpid()
-            return self._client
+        return self._client.get()
 
     def close(self) -> None:
         """Close the sockets of this process; the next use opens new ones."""
-        with self._lock:
-            if self._client is not None and self._pid == os.getpid():
-                self._client.close()
-            self._client = None
+        self._client.close()
+
+    def _make(self) -> OpenSearch:
+        try:
+            return OpenSearch(self._urls, **self._arguments)
+        except ImproperlyConfigured as error:
+            raise ConfigurationError(f"The OpenSearch client cannot be made: {error}.") from error
 
     def insecurities(self) -> list[str]:
         """What is wrong with the protection of this connection, in words."""
@@ -101,8 +97,7 @@ class Connection:
 def _urls(hosts: str | Sequence[str]) -> list[str]:
     urls = [hosts] if isinstance(hosts, str) else list(hosts)
     for number, url in enumerate(urls):
-        parts = urlsplit(url) if isinstance(url, str) else None
-        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        if not _is_address(url):
             # The address itself may hold a password, so it is not shown.
             raise ConfigurationError(
                 f"Address {number + 1} in the option hosts is none: write 'https://search.example.com:9200'."
@@ -110,6 +105,14 @@ def _urls(hosts: str | Sequence[str]) -> list[str]:
     if not urls:
         raise ConfigurationError("The option hosts is empty: name at least one address.")
     return urls
+
+
+def _is_address(url: Any) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except (ValueError, TypeError, AttributeError):  # no text, no port, half an IPv6 address
+        return False
 
 
 def _aws_signer(region: str) -> Any:

@@ -27,8 +27,15 @@ def translated() -> Iterator[None]:
     """Raise what goes wrong inside as one of the trail's own errors."""
     try:
         yield
+    except AuditError:
+        raise
     except exceptions.TransportError as error:
         raise translate(error) from error
+    except (exceptions.OpenSearchException, LookupError, TypeError, AttributeError) as error:
+        # A page of HTML, nothing at all, or JSON in which what OpenSearch always says is missing.
+        raise RetryableError(
+            f"What answers is not OpenSearch, but perhaps a proxy before it ({type(error).__name__}). Look at the option hosts."
+        ) from error
 
 
 def translate(error: exceptions.TransportError) -> AuditError:

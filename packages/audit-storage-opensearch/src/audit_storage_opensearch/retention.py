@@ -13,15 +13,16 @@ from typing import Any
 from opensearchpy import NotFoundError, OpenSearch, RequestError, TransportError
 
 from audit_storage_opensearch.documents import microseconds
-from audit_storage_opensearch.names import Names
+from audit_storage_opensearch.indices import Names
 
 LONGEST_MONTH_DAYS = 31
+CLOCK_DAYS = 1  # by which the clock may be ahead that begins a month
 DELETING_SECONDS = 3600  # how long the deletion of single events in one index may take
 
 
 def policy(names: Names, retention_days: int) -> dict[str, Any]:
     """The body of the policy: delete the index of a month when all of its events are ``retention_days`` old."""
-    age = f"{retention_days + LONGEST_MONTH_DAYS}d"
+    age = f"{retention_days + LONGEST_MONTH_DAYS + CLOCK_DAYS}d"
     return {
         "policy": {
             "description": f"Events of the audit trail are kept for {retention_days} days.",
@@ -98,13 +99,24 @@ def prune(client: OpenSearch, names: Names, before: datetime, *, dry_run: bool) 
     removed = 0
     for index in sorted(client.indices.get_alias(index=names.pattern)):
         client.indices.refresh(index=index)
-        number = client.count(index=index, body=old)["count"]
+        number = _count(client, index, old)
         removed += _remove(client, index, old, number) if number and not dry_run else number
     return removed
 
 
+def _count(client: OpenSearch, index: str, body: Mapping[str, Any]) -> int:
+    # Not _count, which leaves out the shards that do not answer: what is in them would go with the index, uncounted.
+    found = client.search(
+        index=index,
+        body={**body, "size": 0, "track_total_hits": True},
+        allow_partial_search_results="false",
+    )
+    number: int = found["hits"]["total"]["value"]
+    return number
+
+
 def _remove(client: OpenSearch, index: str, old: Mapping[str, Any], number: int) -> int:
-    if number == client.count(index=index)["count"] and _drop(client, index, number):
+    if number == _count(client, index, {}) and _drop(client, index, number):
         return number
     answer = client.delete_by_query(index=index, body=old, refresh=True, request_timeout=DELETING_SECONDS)
     deleted: int = answer["deleted"]
@@ -115,9 +127,13 @@ def _drop(client: OpenSearch, index: str, number: int) -> bool:
     """Delete the index, unless it has more events than these by now."""
     # A writer that comes now is told to wait, and then makes the index anew: nothing that was acknowledged is dropped.
     client.indices.add_block(index=index, block="write")
-    client.indices.refresh(index=index)
-    if client.count(index=index)["count"] == number:
-        client.indices.delete(index=index)
-        return True
-    client.indices.put_settings(index=index, body={"index.blocks.write": None})
-    return False
+    dropped = False
+    try:
+        client.indices.refresh(index=index)
+        if _count(client, index, {}) == number:
+            client.indices.delete(index=index)
+            dropped = True
+    finally:
+        if not dropped:  # not permitted, for one: nobody's events shall wait for that
+            client.indices.put_settings(index=index, body={"index.blocks.write": None})
+    return dropped

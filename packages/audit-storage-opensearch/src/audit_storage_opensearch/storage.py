@@ -16,9 +16,8 @@ from audit_storage_opensearch import histogram, retention, searching
 from audit_storage_opensearch.checking import problems
 from audit_storage_opensearch.client import Connection
 from audit_storage_opensearch.documents import RETURNED, recorded_of
-from audit_storage_opensearch.errors import cause, translated
-from audit_storage_opensearch.mapping import FIELDS, template
-from audit_storage_opensearch.names import Names
+from audit_storage_opensearch.errors import translated
+from audit_storage_opensearch.indices import FIELDS, Names, template
 from audit_storage_opensearch.writing import Writer, require_template
 
 LEAST_BULK_BYTES = 1024 * 1024  # an event with a few large values
@@ -97,7 +96,10 @@ class OpenSearchStorage:
 
     def check(self) -> list[str]:
         """Whether the server is reachable, permitted, in time and of a known version, and its indices are sane."""
-        client = self._connection.client()
+        try:
+            client = self._connection.client()
+        except ConfigurationError as error:
+            return [str(error)]
         return [*self._connection.insecurities(), *problems(client, self._names, self._retention_days)]
 
     def close(self) -> None:
@@ -117,22 +119,28 @@ class OpenSearchStorage:
     def get(self, event_id: UUID) -> RecordedEvent:
         """The event of this id, as soon as it was written. Raises ``KeyError``."""
         client = self._connection.client()
+        found = None
         with translated():
             try:
-                found = client.get(
-                    index=self._names.alias_of(event_id), id=str(event_id), _source_includes=RETURNED
+                found = recorded_of(
+                    client.get(
+                        index=self._names.alias_of(event_id), id=str(event_id), _source_includes=RETURNED
+                    )
                 )
             except NotFoundError as error:
-                if cause(error)[0] == "index_not_found_exception":
-                    require_template(client, self._names)
-                raise KeyError(event_id) from None
-        return recorded_of(found)
+                if not (isinstance(error.info, Mapping) and error.info.get("found") is False):
+                    require_template(client, self._names)  # set up, and nothing was written in its month
+        if found is None:
+            raise KeyError(event_id)
+        return found
 
     def search(self, query: EventQuery) -> Page:
         """The newest events that match; see :class:`~audit_core.query.EventQuery`."""
         if query.tenants is not None and not query.tenants:
             return Page()
-        return searching.page(query, self._search(searching.request(query))["hits"]["hits"])
+        body = searching.request(query)
+        with translated():
+            return searching.page(query, self._search(body)["hits"]["hits"])
 
     def histogram(
         self, query: EventQuery, interval: histogram.Interval, *, time_zone: str = "UTC"
@@ -142,7 +150,9 @@ class OpenSearchStorage:
         Days, weeks and so on begin by the clocks of ``time_zone``. The cursor and the limit of ``query`` do not matter.
         Raises :class:`~audit_core.query.InvalidQuery` for an unknown interval or zone, or too many intervals.
         """
-        return histogram.buckets(self._search(histogram.request(query, interval, time_zone))["aggregations"])
+        body = histogram.request(query, interval, time_zone)
+        with translated():
+            return histogram.buckets(self._search(body)["aggregations"])
 
     def prune(self, before: datetime, *, dry_run: bool = False) -> int:
         """Remove the events that occurred before this moment; return how many.
@@ -154,13 +164,12 @@ class OpenSearchStorage:
 
     def _search(self, body: Mapping[str, Any]) -> dict[str, Any]:
         client = self._connection.client()
-        with translated():
-            try:
-                # An answer without the events of a shard that fails would look as if they had never been.
-                found: dict[str, Any] = client.search(
-                    index=self._names.all, body=body, allow_partial_search_results="false"
-                )
-            except NotFoundError:
-                require_template(client, self._names)  # set up, and nothing was written yet
-                return {"hits": {"hits": []}, "aggregations": histogram.NONE}
+        try:
+            # An answer without the events of a shard that fails would look as if they had never been.
+            found: dict[str, Any] = client.search(
+                index=self._names.all, body=body, allow_partial_search_results="false"
+            )
+        except NotFoundError:
+            require_template(client, self._names)  # set up, and nothing was written yet
+            return {"hits": {"hits": []}, "aggregations": histogram.NONE}
         return found

@@ -13,11 +13,11 @@ from uuid import UUID
 
 from opensearchpy import OpenSearch, RequestError, helpers
 
-from audit_core.errors import AuditError, ConfigurationError, PartialWrite
+from audit_core.errors import AuditError, ConfigurationError, PartialWrite, RetryableError
 from audit_core.event import RecordedEvent
 from audit_storage_opensearch.documents import document
 from audit_storage_opensearch.errors import RUN_SETUP, by_status, cause, item_cause, translated
-from audit_storage_opensearch.names import Names
+from audit_storage_opensearch.indices import Names
 
 MOST_EVENTS = 10_000  # of one request; its bytes are the limit that counts
 THROTTLED_RETRIES = 2
@@ -64,7 +64,10 @@ class Writer:
         homeless: list[RecordedEvent] = []
         outage: AuditError | None = None
         known: set[str] = set()
-        for item in self._answers(first.values()):
+        damaged: dict[UUID, str] = {}
+        answered = 0
+        for item in self._answers(first.values(), damaged):
+            answered += 1
             status = item["status"]
             if status in _CREATED:
                 continue
@@ -80,17 +83,22 @@ class Writer:
                 outage = outage or by_status(status, kind, reason)
         if outage is not None:
             raise outage
+        if answered + len(damaged) != len(first):  # the client goes by the shorter of question and answer
+            raise RetryableError(f"OpenSearch answered for {answered} of {len(first) - len(damaged)} events.")
+        refused |= damaged
         if known:
             # Another writer may have brought these a moment ago and not yet had them on the disk: a conflict waits for
             # nobody's fsync. A flush writes them there, and is nothing when they are.
-            self._client.indices.flush(index=",".join(sorted(known)))
+            flushed = self._client.indices.flush(index=",".join(sorted(known)))
+            if flushed["_shards"]["failed"]:
+                raise RetryableError("OpenSearch could not bring events to the disk that it has already.")
         return homeless
 
-    def _answers(self, events: Iterable[RecordedEvent]) -> Iterator[dict[str, Any]]:
+    def _answers(self, events: Iterable[RecordedEvent], damaged: dict[UUID, str]) -> Iterator[dict[str, Any]]:
         answers = helpers.streaming_bulk(
             self._client,
-            events,
-            expand_action_callback=self._lines,
+            self._lines(events, damaged),
+            expand_action_callback=tuple,
             chunk_size=MOST_EVENTS,
             max_chunk_bytes=self._max_bulk_bytes,
             max_retries=THROTTLED_RETRIES,
@@ -103,10 +111,16 @@ class Writer:
         )
         return (answer["create"] for _, answer in answers)
 
-    def _lines(self, event: RecordedEvent) -> tuple[str, str]:
-        """The two lines of an event in the request. An alias and an id hold nothing that JSON would escape."""
-        place = f'{{"create":{{"_index":"{self._names.alias_of(event.id)}","_id":"{event.id}"}}}}'
-        return place, _json(document(event))
+    def _lines(self, events: Iterable[RecordedEvent], damaged: dict[UUID, str]) -> Iterator[tuple[str, str]]:
+        """The two lines of each event in the request; those that cannot be read are added to ``damaged``."""
+        for event in events:
+            try:
+                line = _json(document(event))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                damaged[event.id] = f"Its text is no event ({type(error).__name__}: {error})."
+            else:
+                # An alias and an id hold nothing that JSON would escape.
+                yield f'{{"create":{{"_index":"{self._names.alias_of(event.id)}","_id":"{event.id}"}}}}', line
 
 
 def make_index(client: OpenSearch, names: Names, alias: str) -> None:

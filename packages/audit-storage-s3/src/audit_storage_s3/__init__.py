@@ -1,8 +1,6 @@
 """Audit events as objects on Amazon S3, or on a store that speaks its protocol.
 
-:class:`~audit_storage_s3.storage.S3Storage` is the storage; :func:`~audit_storage_s3.compaction.compact`,
-:func:`~audit_storage_s3.restore.restore` and :func:`~audit_storage_s3.manifest.verify` are what is done with its objects
-later. Nothing here imports boto3 before it is used.
+:class:`~audit_storage_s3.storage.S3Storage` is the storage. Nothing here imports boto3 before it is used.
 """
 
 from __future__ import annotations

@@ -16,19 +16,24 @@ import hashlib
 import io
 import threading
 import time
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from audit_core.errors import ConfigurationError, RetryableError
 from audit_storage_s3.bucket import Bucket
+from audit_storage_s3.errors import DamagedObject
 from audit_storage_s3.formats import Format, encoded
-from audit_storage_s3.known import IdCache, Ids
+from audit_storage_s3.health import begin
 from audit_storage_s3.layout import Partition, Position, Stored, chain_of, name_of, parsed
 from audit_storage_s3.rows import Row
 
+MAX_LISTED = 50  # objects that a partition keeps in mind, for events that come late or have no seq
 MAX_ATTEMPTS = 20  # each failure means that another writer got further
 PAUSE_SECONDS = 0.05
+ID_BYTES = 16
+MAX_CACHED_BYTES = 32 * 1024 * 1024  # two million ids
 
 
 class ObjectGone(Exception):
@@ -63,75 +68,77 @@ class Chain:
         self._partition = partition
         self._cache = cache
         self._lock = threading.Lock()
-        self._objects: list[Stored] = []
-        self._next = Position()
-        self._loaded = False
+        self._objects: list[Stored] | None = None
+        self._next: Position | None = None
 
     def append(self, rows: Sequence[Row]) -> None:
         """Keep those of ``rows`` that are not in the partition yet, in one object."""
         with self._lock:
             for attempt in range(MAX_ATTEMPTS):
                 try:
-                    if not self._loaded:
-                        self._load()
-                    new = self._unknown(rows)
-                    if not new or self._create(new):
+                    place = self._load() if self._next is None else self._next
+                    new = self._unknown(rows, place)
+                    if not new or self._create(new, place):
+                        self._forget_many()
                         return
                 except ObjectGone:
                     pass
-                self._loaded = False
+                self._objects = self._next = None
                 time.sleep(PAUSE_SECONDS * attempt)
             raise RetryableError(
                 f"Other writers were faster {MAX_ATTEMPTS} times in {self._partition.folder}. It is tried again."
             )
 
-    def _load(self) -> None:
-        self._objects = chain_of(objects_in(self._bucket, self._format, self._partition.folder))
-        self._next = Position()
-        if self._objects:
-            last = self._objects[-1]
-            self._next = last.last.following(self._last_seq_in(last))
-        self._loaded = True
+    def _load(self) -> Position:
+        """Look at the objects that are there; the place of the next."""
+        # When looking fails, nothing is believed: the next batch must not find its events in an object that does not count.
+        self._objects = self._next = None
+        objects = chain_of(objects_in(self._bucket, self._format, self._partition.folder))
+        place = Position()
+        if objects:
+            found = self._bucket.head(objects[-1].key)
+            if found is None:
+                raise ObjectGone
+            place = objects[-1].last.following(_last_seq(objects[-1].key, found.metadata))
+        self._objects, self._next = objects, place
+        return place
 
-    def _last_seq_in(self, stored: Stored) -> int | None:
-        found = self._bucket.head(stored.key)
-        if found is not None and "sha256" not in found.metadata:
-            # Somebody copied the object without its metadata, or the answer was cut off: the rows know as well.
-            found = self._bucket.get(stored.key)
-            if found is not None:
-                seqs = [row["seq"] for row in self._format.read(io.BytesIO(found.body))]
-                return max((seq for seq in seqs if seq is not None), default=None)
-        if found is None:
+    def _forget_many(self) -> None:
+        if self._objects is not None and len(self._objects) > MAX_LISTED:
+            self._objects = None
+
+    def _unknown(self, rows: Sequence[Row], place: Position) -> list[Row]:
+        if all(row["seq"] is not None and row["seq"] >= place.head for row in rows):
+            return list(rows)
+        if self._objects is None and self._load() != place:
             raise ObjectGone
-        value = found.metadata.get("last-seq")
-        return None if value is None else int(value)
+        objects = self._objects or []
+        heads = [stored.first.head for stored in objects]
+        return [row for row in rows if not self._holds(row, place, objects, heads)]
 
-    def _unknown(self, rows: Sequence[Row]) -> list[Row]:
-        heads = [stored.first.head for stored in self._objects]
-        return [row for row in rows if not self._holds(row, heads)]
-
-    def _holds(self, row: Row, heads: Sequence[int]) -> bool:
-        if row["seq"] is not None and row["seq"] >= self._next.head:
+    def _holds(self, row: Row, place: Position, objects: Sequence[Stored], heads: Sequence[int]) -> bool:
+        if row["seq"] is not None and row["seq"] >= place.head:
             return False
-        return any(row["id"] in self._ids_in(stored) for stored in self._candidates(row["seq"], heads))
-
-    def _candidates(self, seq: int | None, heads: Sequence[int]) -> Iterator[Stored]:
-        likely = len(heads) if seq is None else bisect_right(heads, seq)
-        yield from reversed(self._objects[:likely])
-        yield from self._objects[likely:]
+        return any(row["id"] in self._ids_in(stored) for stored in _candidates(row["seq"], objects, heads))
 
     def _ids_in(self, stored: Stored) -> Ids:
         def read() -> Ids:
             found = self._bucket.get(stored.key)
             if found is None or found.etag != stored.etag:
                 raise ObjectGone
-            return Ids(self._format.ids(io.BytesIO(found.body)))
+            try:
+                return Ids(self._format.ids(io.BytesIO(found.body)))
+            except Exception as error:  # each library has errors of its own
+                raise DamagedObject(
+                    f"{stored.key} cannot be read ({type(error).__name__}). {DamagedObject.REMEDY}"
+                ) from error
 
         return self._cache.get(stored.key, stored.etag, read)
 
-    def _create(self, rows: Sequence[Row]) -> bool:
+    def _create(self, rows: Sequence[Row], place: Position) -> bool:
         """Make the next object; whether it is there and counts."""
-        place = self._next
+        if not self._bucket.is_trusted:
+            begin(self._bucket, self._format)
         folder = self._bucket.settings.prefix + self._partition.folder
         key = folder + name_of(place, place, self._format.suffix)
         body = encoded(self._format, rows)
@@ -142,7 +149,8 @@ class Chain:
         if etag is None:
             return False
         self._cache.add(key, etag, Ids(row["id"] for row in rows))
-        self._objects.append(Stored(key, place, place, self._format.suffix, len(body), etag))
+        if self._objects is not None:
+            self._objects.append(Stored(key, place, place, self._format.suffix, len(body), etag))
         self._next = place.following(max(seqs, default=None))
         return self._counts(key)
 
@@ -155,7 +163,7 @@ class Chain:
         if self._partition.day >= datetime.now(UTC).date():
             return True
         self._load()
-        if any(stored.key == key for stored in self._objects):
+        if any(stored.key == key for stored in self._objects or ()):
             return True
         self._bucket.delete([{"Key": key}])
         return False
@@ -169,3 +177,70 @@ def metadata_of(count: int, first_seq: int | None, last_seq: int | None, digest:
     if last_seq is not None:
         metadata["last-seq"] = str(last_seq)
     return metadata
+
+
+def _candidates(seq: int | None, objects: Sequence[Stored], heads: Sequence[int]) -> Iterator[Stored]:
+    likely = len(heads) if seq is None else bisect_right(heads, seq)
+    yield from reversed(objects[:likely])
+    yield from objects[likely:]
+
+
+def _last_seq(key: str, metadata: Mapping[str, str]) -> int | None:
+    if "count" not in metadata:
+        raise DamagedObject(
+            f"{key} has lost its metadata, as a copy by some tools does, so nobody knows which events come next. Copy it "
+            f"again with its metadata. {DamagedObject.REMEDY}"
+        )
+    value = metadata.get("last-seq")
+    return None if value is None else int(value)
+
+
+class Ids:
+    """A set of ids, given as text, that costs what the ids themselves take."""
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self.packed = b"".join(sorted(map(_packed, ids)))
+
+    def __len__(self) -> int:
+        return len(self.packed) // ID_BYTES
+
+    def __getitem__(self, index: int) -> bytes:
+        return self.packed[index * ID_BYTES : (index + 1) * ID_BYTES]
+
+    def __contains__(self, id_: str) -> bool:
+        packed = _packed(id_)
+        return self[bisect_left(self, packed)] == packed
+
+
+def _packed(id_: str) -> bytes:
+    return bytes.fromhex(id_.replace("-", ""))  # as UUID(id_).bytes, in a fifth of the time
+
+
+class IdCache:
+    """The ids of the objects that were written or looked at last, by key and ETag."""
+
+    def __init__(self, max_bytes: int = MAX_CACHED_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._ids: OrderedDict[tuple[str, str], Ids] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: str, etag: str, read: Callable[[], Ids]) -> Ids:
+        """The ids of this object, from ``read`` when they are not here."""
+        with self._lock:
+            if (key, etag) in self._ids:
+                self._ids.move_to_end((key, etag))
+                return self._ids[key, etag]
+        ids = read()
+        self.add(key, etag, ids)
+        return ids
+
+    def add(self, key: str, etag: str, ids: Ids) -> None:
+        """Keep these, and forget those that were not asked for longest when it is too much."""
+        with self._lock:
+            if (key, etag) not in self._ids:
+                self._bytes += len(ids.packed)
+            self._ids[key, etag] = ids
+            while self._bytes > self._max_bytes and len(self._ids) > 1:
+                _, oldest = self._ids.popitem(last=False)
+                self._bytes -= len(oldest.packed)

@@ -12,12 +12,13 @@ import hashlib
 import io
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby, islice
 from typing import IO, TYPE_CHECKING
 
 from audit_core.errors import ConfigurationError, RetryableError
+from audit_core.storages.contract import Compacted
 from audit_storage_s3 import manifest as manifests
 from audit_storage_s3.chain import ObjectGone, metadata_of, objects_in
 from audit_storage_s3.errors import DamagedObject
@@ -32,16 +33,6 @@ TARGET_BYTES = 128 * 1024 * 1024  # what Athena's performance guide asks for as 
 MIN_AGE_DAYS = 2  # a writer counts on today and yesterday being left alone, whatever the hour of either clock
 ROWS_AT_ONCE = 1_000
 MAX_ATTEMPTS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Compacted:
-    """What was done, or would be: in how many days, so many ``objects`` of ``size_bytes`` became so many ``into``."""
-
-    days: int = 0
-    objects: int = 0
-    size_bytes: int = 0
-    into: int = 0
 
 
 def latest_day(now: datetime) -> date:

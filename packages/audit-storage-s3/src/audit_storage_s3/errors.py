@@ -7,13 +7,16 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
 
 from botocore.exceptions import (
     BotoCoreError,
+    ChecksumError,
     ClientError,
     CredentialRetrievalError,
+    FlexibleChecksumError,
     HTTPClientError,
+    IncompleteReadError,
+    MetadataRetrievalError,
     NoCredentialsError,
     PartialCredentialsError,
     ProfileNotFound,
@@ -23,6 +26,7 @@ from botocore.exceptions import (
 from botocore.exceptions import (
     ConnectionError as ConnectionFailed,
 )
+from botocore.parsers import ResponseParserError
 
 from audit_core.errors import AuditError, ConfigurationError, PermanentError, RetryableError
 from audit_storage_s3.settings import Settings
@@ -40,7 +44,7 @@ DENIED = frozenset({"AccessDenied", "AllAccessDisabled", "AccountProblem", "Forb
 MISSING = frozenset({"NoSuchKey", "NotFound", "404"})
 FULL = frozenset({"XMinioStorageFull", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded"})
 BUSY = frozenset(
-    "SlowDown SlowDownRead SlowDownWrite ServiceUnavailable InternalError RequestTimeout Throttling ThrottlingException "
+    "SlowDown SlowDownRead SlowDownWrite ServiceUnavailable InternalError RequestTimeout "
     "RequestLimitExceeded TooManyRequests BandwidthLimitExceeded OperationAborted ConditionalRequestConflict "
     "BadDigest IncompleteBody XAmzContentSHA256Mismatch XMinioServerNotInitialized".split()
 )
@@ -51,7 +55,6 @@ _KMS = re.compile(r"\bkms:|\bKMS\b")  # in AWS's code or message, and in MinIO's
 _LOCK = re.compile(r"Object ?Lock")
 
 PERMISSIONS = {
-    "HeadBucket": "s3:ListBucket",
     "ListObjectsV2": "s3:ListBucket",
     "ListObjectVersions": "s3:ListBucketVersions",
     "GetObject": "s3:GetObject (and kms:Decrypt)",
@@ -82,20 +85,6 @@ def status_of(error: ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def whole(operation: str, answer: Mapping[str, Any], *expected: str) -> Mapping[str, Any]:
-    """``answer``, if it has what is in every answer to this operation.
-
-    Python's HTTP client takes headers that end with the connection for complete: of a listing that was cut off there would
-    remain an empty one. Raises :class:`~audit_core.errors.RetryableError`.
-    """
-    for name in expected:
-        if name not in answer:
-            raise RetryableError(
-                f"The connection was lost in the middle of S3's answer ({operation} without {name}). It is tried again."
-            )
-    return answer
-
-
 @contextmanager
 def explained(settings: Settings) -> Generator[None]:
     """Turn what botocore raises inside into our errors."""
@@ -103,15 +92,19 @@ def explained(settings: Settings) -> Generator[None]:
         yield
     except ClientError as error:
         raise from_answer(error, settings) from error
-    except (BotoCoreError, OSError) as error:
+    except (BotoCoreError, OSError, ValueError) as error:  # ValueError: an address that is none
         raise from_client(error, settings) from error
+    except (ResponseParserError, KeyError) as error:
+        raise RetryableError(
+            f"What answers at {settings.endpoint_url or 'S3'} is not S3, but perhaps a proxy before it ({type(error).__name__})."
+        ) from error
 
 
 def from_answer(error: ClientError, settings: Settings) -> AuditError:
     """What S3 answered. Keys, tokens and signatures are in no answer that is quoted here."""
     code, status, operation = code_of(error), status_of(error), error.operation_name
     words = f"S3 answered {code or status} to {operation} on the bucket {settings.bucket!r}"
-    if code == "NoSuchBucket" or (operation == "HeadBucket" and code in MISSING):
+    if code == "NoSuchBucket":
         return ConfigurationError(
             f"The bucket {settings.bucket!r} does not exist. Create it with setup() (`audit setup`), or correct the option "
             f"`bucket`."
@@ -130,6 +123,8 @@ def from_answer(error: ClientError, settings: Settings) -> AuditError:
         return ConfigurationError(
             f"{words}: the credentials are wrong or have expired. Correct those that boto3 finds (environment, profile, role)."
         )
+    if "Throttling" in code:  # KMS's too, with the status 400
+        return RetryableError(f"{words}. It is tried again.", retry_after_seconds=_retry_after(error))
     if _KMS.search(f"{code} {_message(error)}"):
         return ConfigurationError(
             f"{words}: the KMS key was refused. See that it is enabled, in the bucket's region, and that its policy allows "
@@ -142,6 +137,11 @@ def from_answer(error: ClientError, settings: Settings) -> AuditError:
     if _LOCK.search(_message(error)):
         return ConfigurationError(
             f"{words}: the bucket was made without Object Lock. Switch it on (it needs versioning), or take away object_lock."
+        )
+    if code == "InvalidObjectState":
+        return ConfigurationError(
+            f"{words}: a lifecycle rule moved the object to an archive class. Restore it there (RestoreObject), and let the rule "
+            f"leave recent days alone."
         )
     if code in DENIED or status == 403:
         permission = PERMISSIONS.get(operation, f"s3:{operation}")
@@ -160,17 +160,19 @@ def from_client(error: Exception, settings: Settings) -> AuditError:
         return ConfigurationError(
             f"boto3 finds no credentials for the bucket {settings.bucket!r} ({name}). Give them by role, profile or environment."
         )
-    if isinstance(error, CredentialRetrievalError | TokenRetrievalError):
+    if isinstance(error, CredentialRetrievalError | TokenRetrievalError | MetadataRetrievalError):
         return RetryableError(
             f"The credentials for the bucket {settings.bucket!r} could not be fetched ({name})."
         )
     where = settings.endpoint_url or "S3"
-    if isinstance(error, SSLError):
+    if isinstance(error, SSLError) and "certificate" in str(error).lower():
         return ConfigurationError(
             f"TLS to {where} failed: its certificate is not trusted. Set AWS_CA_BUNDLE, or correct endpoint_url."
         )
     if isinstance(error, ConnectionFailed | HTTPClientError | OSError):
         return RetryableError(f"{where} does not answer ({name}). It is tried again.")
+    if isinstance(error, IncompleteReadError | ChecksumError | FlexibleChecksumError):
+        return RetryableError(f"An answer of {where} was damaged on its way ({name}). It is tried again.")
     return ConfigurationError(f"A request to {where} could not be made: {error}")
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import IO, Any, Protocol
 
 from audit_core.errors import ConfigurationError
+from audit_storage_s3.errors import DamagedObject
 from audit_storage_s3.rows import Row
 
 GZIP_LEVEL = 5  # of 9: above it twice the time saves two per cent
@@ -84,6 +85,23 @@ def encoded(format_: Format, rows: Sequence[Row]) -> bytes:
     into = io.BytesIO()
     format_.write(iter([rows]), into)
     return into.getvalue()
+
+
+def decoded(format_: Format, body: bytes, key: str) -> Iterator[Row]:
+    """The rows of the object of this key. Raises :class:`~audit_storage_s3.errors.DamagedObject` when they cannot be read."""
+    rows = format_.read(io.BytesIO(body))
+    while True:
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except (
+            Exception
+        ) as error:  # each library has errors of its own, and EOFError, zlib.error and OSError besides
+            raise DamagedObject(
+                f"{key} cannot be read ({type(error).__name__}: {error}). {DamagedObject.REMEDY}"
+            ) from error
+        yield row
 
 
 def _import_zstd() -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from audit_core.errors import AuditError
+from audit_core.errors import AuditError, ConfigurationError
 from audit_storage_s3.bucket import Bucket
 from audit_storage_s3.errors import clock_ahead_seconds, code_of, explained
 from audit_storage_s3.formats import Format
@@ -88,27 +88,42 @@ def _lock(bucket: Bucket, _: Format) -> list[str]:
     return []
 
 
-def _writing(bucket: Bucket, format_: Format) -> list[str]:
+def begin(bucket: Bucket, format_: Format) -> None:
+    """Write the small object that says how the prefix is laid out, where there is none.
+
+    Raises :class:`~audit_core.errors.ConfigurationError` when the store makes an object twice under ``If-None-Match``: nothing
+    may be written there, because one writer would overwrite the events of another.
+    """
+    for _ in range(2):
+        if _layout(bucket, format_) is None:
+            bucket.is_trusted = True
+            return
+    raise ConfigurationError(
+        "The store ignores If-None-Match, so one writer could overwrite another's events, and nothing is written. Use Amazon "
+        "S3, or a store that knows conditional writes."
+    )
+
+
+def _layout(bucket: Bucket, format_: Format, replacing: str | None = None) -> str | None:
     key = bucket.settings.prefix + LAYOUT
-    layout = {"layout": LAYOUT_VERSION, "suffix": format_.suffix}
-    body = json.dumps(layout).encode()
+    body = json.dumps({"layout": LAYOUT_VERSION, "suffix": format_.suffix}).encode()
     digest = hashlib.sha256(body).digest()
-    if bucket.create(key, body, digest, {}, "application/json") is not None and (
-        bucket.create(key, body, digest, {}, "application/json") is not None
-    ):
+    if replacing is not None:
+        return bucket.replace(key, body, digest, "application/json", replacing)
+    return bucket.create(key, body, digest, {}, "application/json")
+
+
+def _writing(bucket: Bucket, format_: Format) -> list[str]:
+    begin(bucket, format_)
+    found = bucket.get(bucket.settings.prefix + LAYOUT)
+    kept = "nothing" if found is None else found.body[:200].decode(errors="replace")
+    if f'"suffix": "{format_.suffix}"' not in kept:
         return [
-            "The store ignores If-None-Match, so two writers could store an event twice. Use Amazon S3, or a store that "
-            "knows conditional writes."
+            f"The prefix was begun with {kept} and the format {format_.suffix} is configured. A prefix holds one format: go on "
+            f"with the old one, or give the new one another prefix."
         ]
-    problems = []
-    found = bucket.get(key)
-    if found is not None and json.loads(found.body) != layout:
-        problems.append(
-            f"The prefix was begun with {json.loads(found.body)} and {layout} is configured. A prefix holds one format: go "
-            f"on with the old one, or give the new one another prefix."
-        )
-    elif bucket.replace(key, body, digest, "application/json", NO_SUCH_ETAG) is not None:
-        problems.append(
+    if _layout(bucket, format_, NO_SUCH_ETAG) is not None:
+        return [
             "The store ignores If-Match, so two compactions at the same time could spoil a day's manifest: run one at a time."
-        )
-    return problems
+        ]
+    return []

@@ -26,7 +26,9 @@ from urllib.parse import quote
 EVENTS = "events/"
 MANIFESTS = "manifests/"
 NULL = "__HIVE_DEFAULT_PARTITION__"  # what Hive calls a partition whose value is NULL
-MAX_TENANT_BYTES = 500  # of its escaped form
+MAX_TENANT_BYTES = (
+    240  # of its escaped form: MinIO and file systems take 255 in one part of a path, with `tenant=`
+)
 _NAME = re.compile(r"(\d{16,})-(\d{6,})(?:_(\d{16,})-(\d{6,}))?\.(.+)")
 _DAY = re.compile(r"date=(\d{4}-\d{2}-\d{2})/")
 
@@ -62,8 +64,8 @@ def escaped(tenant: str | None) -> str:
     if text == NULL:
         return f"%5F{text[1:]}"
     if len(text) > MAX_TENANT_BYTES:
-        # 30 characters are at most 360 bytes, and are not cut in the middle of one.
-        return f"{quote(tenant[:30], safe='')}~{hashlib.sha256(tenant.encode()).hexdigest()}"
+        # 14 characters are at most 168 bytes, and are not cut in the middle of one.
+        return f"{quote(tenant[:14], safe='')}~{hashlib.sha256(tenant.encode()).hexdigest()}"
     return text
 
 

@@ -186,8 +186,8 @@ def compare(storage: S3Storage, manifest: Manifest, chains: Mapping[str, Sequenc
         merged = old is not None and any(stored.covers(old) for stored in chains.get(folder, ()))
         if not merged and now.get(entry.key) != entry:
             raise DamagedObject(
-                f"{entry.key} is missing or was changed since the manifest of {manifest.day}, which is left as it is; verify() "
-                f"says more. {DamagedObject.REMEDY} If it is lost for good, delete the manifest."
+                f"{entry.key} is missing or was changed since the manifest of {manifest.day}, which is left as it is; "
+                f"`storages verify` says more. {DamagedObject.REMEDY} If it is lost for good, delete the manifest."
             )
 
 
@@ -220,7 +220,7 @@ def verify(
         if manifest is not None:
             problems += _compared(storage, manifest, by_day[day], progress)
         elif day <= latest_day(datetime.now(UTC)):
-            problems.append(f"{day} has no manifest: compact() writes it.")
+            problems.append(f"{day} has no manifest: `storages compact` writes it.")
     return problems
 
 
@@ -252,6 +252,6 @@ def _compared(
     if later:
         problems.append(
             f"{len(later)} object(s) are not in the manifest of {manifest.day}, the first is {later[0]}: events that came "
-            f"late, which compact() takes into a new manifest, or somebody else's."
+            f"late, which `storages compact` takes into a new manifest, or somebody else's."
         )
     return problems

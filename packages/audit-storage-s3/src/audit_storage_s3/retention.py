@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from audit_storage_s3 import manifest as manifests
 from audit_storage_s3.bucket import Found
 from audit_storage_s3.errors import LOCKED
 from audit_storage_s3.layout import Partition
+from audit_storage_s3.manifest import Manifest
 
 if TYPE_CHECKING:
     from audit_storage_s3.storage import S3Storage
@@ -27,17 +29,18 @@ def prune(storage: S3Storage, before: datetime, *, dry_run: bool) -> int:
     counts = {partition: _count(storage, partition) for partition in partitions}
     if not dry_run:
         for day, of_day in groupby(partitions, key=lambda partition: partition.day):
-            removed = 0
-            for partition in of_day:
-                _remove(storage, partition)
-                removed += counts[partition]
+            going = list(of_day)
+            # First the manifest: without its objects this day is not looked at again, and would seem to be robbed for ever.
             if manifests.read(storage.bucket, day)[0] is not None:
-                manifests.update(
-                    storage.bucket,
-                    day,
-                    lambda old, n=removed: replace(old, objects=(), runs=(), pruned=n),  # type: ignore[misc]
-                )
+                gone = Manifest(day, pruned=sum(counts[partition] for partition in going))
+                manifests.update(storage.bucket, day, partial(_emptied, gone))
+            for partition in going:
+                _remove(storage, partition)
     return sum(counts.values())
+
+
+def _emptied(gone: Manifest, old: Manifest) -> Manifest:
+    return replace(gone, replaces=old.replaces)
 
 
 def _count(storage: S3Storage, partition: Partition) -> int:

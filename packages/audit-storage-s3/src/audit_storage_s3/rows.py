@@ -36,6 +36,7 @@ COLUMNS = (
     "leaf_hash",
     "text",
 )
+_TEXTS = COLUMNS[2:12]  # those that are taken from the event
 
 
 def data_of(recorded: RecordedEvent) -> Data:
@@ -50,9 +51,14 @@ def data_of(recorded: RecordedEvent) -> Data:
 
 
 def row_of(recorded: RecordedEvent, data: Data) -> Row:
-    """The columns of an event with this JSON form, in the order of :data:`COLUMNS`."""
+    """The columns of an event with this JSON form, in the order of :data:`COLUMNS`.
+
+    Raises ``ValueError``, ``KeyError``, ``TypeError`` or ``AttributeError`` for what a column cannot hold.
+    """
     actor, target = data.get("actor", {}), data.get("target", {})
-    return {
+    if recorded.seq is not None and not 0 <= recorded.seq < 2**63:
+        raise ValueError(f"{recorded.seq} is no number in a log")
+    row = {
         "id": str(recorded.id),
         "seq": recorded.seq,
         "occurred_at": data["occurred_at"],
@@ -71,6 +77,13 @@ def row_of(recorded: RecordedEvent, data: Data) -> Row:
         "leaf_hash": recorded.leaf_hash.hex(),
         "text": recorded.text,
     }
+    for name in _TEXTS:
+        if row[name] is not None and type(row[name]) is not str:
+            raise TypeError(f"{name} is {row[name]!r:.50}")
+    if "\\u" in recorded.text:  # an escape: only there may NUL and lone surrogates be
+        row |= {name: safe_text(row[name]) for name in _TEXTS if row[name] is not None}
+        row["fields"] = [safe_text(name) for name in row["fields"]]
+    return row
 
 
 def recorded_of(row: Mapping[str, Any], key: str) -> RecordedEvent:

@@ -13,7 +13,7 @@ COMPRESSIONS = {"jsonl": ("gzip", "zstd"), "parquet": ("zstd", "snappy", "gzip")
 
 ENCRYPTIONS = ("AES256", "aws:kms")
 LOCK_MODES = ("COMPLIANCE", "GOVERNANCE")
-MAX_PREFIX_CHARACTERS = 200  # a key has 1,024 bytes, of which tenant, date and name take up to 700
+MAX_PREFIX_CHARACTERS = 200  # a key has 1,024 bytes, of which tenant, date and name take up to 350
 MAX_BATCH_SIZE = 100_000  # a batch is held in memory, at about 5 kB an event
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PREFIX = re.compile(
@@ -69,12 +69,17 @@ class Settings:
 
 
 def _folder(prefix: Any) -> str:
-    if not isinstance(prefix, str) or len(prefix) > MAX_PREFIX_CHARACTERS or not _PREFIX.fullmatch(prefix):
+    folder = prefix.strip("/") if isinstance(prefix, str) else ""
+    if (
+        not isinstance(prefix, str)
+        or len(prefix) > MAX_PREFIX_CHARACTERS
+        or not _PREFIX.fullmatch(prefix)
+        or (folder and not {"", ".", ".."}.isdisjoint(folder.split("/")))
+    ):
         raise _wrong(
             "prefix", prefix, f"up to {MAX_PREFIX_CHARACTERS} letters, digits and !_.*'()/=- such as 'audit/'"
         )
-    prefix = prefix.strip("/")
-    return f"{prefix}/" if prefix else ""
+    return f"{folder}/" if folder else ""
 
 
 def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import date, datetime
 from uuid import UUID
 
 from audit_core.errors import PartialWrite
 from audit_core.event import RecordedEvent
-from audit_storage_s3 import health, retention
+from audit_core.storages.contract import Compacted
+from audit_storage_s3 import compaction, health, manifest, retention
 from audit_storage_s3.bucket import Bucket
-from audit_storage_s3.chain import Chain, objects_in
-from audit_storage_s3.formats import format_of
-from audit_storage_s3.known import IdCache
+from audit_storage_s3.chain import Chain, IdCache, objects_in
+from audit_storage_s3.formats import decoded, format_of
 from audit_storage_s3.layout import EVENTS, Partition, Stored, chain_of, day_in, escaped, partition_of
 from audit_storage_s3.rows import Row, data_of, recorded_of, row_of
 from audit_storage_s3.settings import Settings
@@ -39,7 +38,7 @@ class S3Storage:
       and how long events may wait to become so many. The relay reads them; ``write`` itself keeps whatever it is given
       before it returns.
 
-    It cannot be searched by the timeline: ask Athena, DuckDB or Spark. :meth:`events` reads everything back.
+    It cannot be searched by the timeline: ask Athena, DuckDB or Spark. :meth:`read` reads everything back.
     """
 
     def __init__(
@@ -154,22 +153,22 @@ class S3Storage:
         """The objects that count in a partition, in the order in which they were written."""
         return chain_of(objects_in(self.bucket, self.format, partition.folder))
 
-    def events(
+    def read(
         self,
         *,
         since: date | None = None,
         until: date | None = None,
         tenants: Collection[str | None] | None = None,
     ) -> Iterator[RecordedEvent]:
-        """The events of these days (in UTC, both included), day by day, tenant by tenant, in the order of their writing.
+        """The events of these days and tenants, day by day, tenant by tenant, in the order of their writing.
 
         One object is held in memory at a time. Raises :class:`~audit_storage_s3.errors.DamagedObject` for an event that is
         not what was recorded.
         """
         for partition in self.partitions(since=since, until=until, tenants=tenants):
-            yield from self._events_in(partition)
+            yield from self._read_partition(partition)
 
-    def _events_in(self, partition: Partition) -> Iterator[RecordedEvent]:
+    def _read_partition(self, partition: Partition) -> Iterator[RecordedEvent]:
         given = 0
         while True:
             # When the day is compacted under our hands, it is read again: compaction keeps the order of the rows.
@@ -178,7 +177,7 @@ class S3Storage:
                 found = self.bucket.get(stored.key)
                 if found is None:
                     break
-                for row in self.format.read(io.BytesIO(found.body)):
+                for row in decoded(self.format, found.body, stored.key):
                     if known:
                         known -= 1
                         continue
@@ -186,6 +185,37 @@ class S3Storage:
                     given += 1
             else:
                 return
+
+    def compact(
+        self,
+        *,
+        since: date | None = None,
+        until: date | None = None,
+        target_bytes: int | None = None,
+        dry_run: bool = False,
+        progress: Callable[[int], object] = lambda objects: None,
+    ) -> Compacted:
+        """Merge the small objects of each day up to the day before yesterday, and write the day's manifest; see
+        :func:`audit_storage_s3.compaction.compact`.
+        """
+        return compaction.compact(
+            self,
+            since=since,
+            until=until,
+            target_bytes=compaction.TARGET_BYTES if target_bytes is None else target_bytes,
+            dry_run=dry_run,
+            progress=progress,
+        )
+
+    def verify(
+        self,
+        *,
+        since: date | None = None,
+        until: date | None = None,
+        progress: Callable[[int], object] = lambda objects: None,
+    ) -> Sequence[str]:
+        """What differs between the objects of these days and their manifests; see :func:`audit_storage_s3.manifest.verify`."""
+        return manifest.verify(self, since=since, until=until, progress=progress)
 
     def prune(self, before: datetime, *, dry_run: bool = False) -> int:
         """Remove the whole days, in UTC, that ended before this moment, with all versions of their objects; how many events

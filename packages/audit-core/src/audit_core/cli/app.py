@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import audit_core
-from audit_core.cli import clean, doctor, keys, parked, plugins, relay, sinks, stats
+from audit_core.cli import clean, doctor, keys, parked, plugins, relay, search, sinks, stats, storages
 from audit_core.cli.installation import Group
 from audit_core.cli.output import EXIT_CODES
 
@@ -29,10 +29,12 @@ def make_app(name: str) -> typer.Typer:
     made.command(epilog=relay.RELAY_EPILOG)(relay.relay)
     made.command(epilog=relay.BACKFILL_EPILOG)(relay.backfill)
     made.command(epilog=stats.EPILOG)(stats.stats)
+    made.command(epilog=search.EPILOG)(search.search)
     made.add_typer(sinks.app, name="sinks")
     made.add_typer(parked.app, name="parked")
     made.command(epilog=parked.RETRY_EPILOG)(parked.retry)
     made.command(epilog=clean.EPILOG)(clean.clean)
+    made.add_typer(storages.app, name="storages")
     made.command(epilog=keys.ROTATE_EPILOG)(keys.rotate_keys)
     made.add_typer(keys.app, name="keys")
     made.command(epilog=doctor.DOCTOR_EPILOG)(doctor.doctor)

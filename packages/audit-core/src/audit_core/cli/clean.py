@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.progress import Progress
 
 from audit_core.cli.installation import TrailOption, trails
-from audit_core.cli.output import EXIT_CODES, console
+from audit_core.cli.output import EXIT_CODES, console, passing_progress
 from audit_core.operate.clean import plan, release_leases, trim
 
 EPILOG = f"""Examples:
@@ -38,7 +37,7 @@ def clean(
         if released := release_leases(trail):
             out.print(f"{trail.name}: released the expired leases on {', '.join(released)}.")
         if planned.events:
-            with Progress(console=out, transient=True) as progress:
+            with passing_progress() as progress:
                 bar = progress.add_task(f"{trail.name}", total=planned.events)
                 trim(trail, planned, lambda events, bar=bar: progress.advance(bar, events))  # type: ignore[misc]
         out.print(f"{trail.name}: {planned.events:,} events were given up. {planned.because}")

@@ -7,8 +7,8 @@ from typing import Annotated, Any, TypeAlias
 import typer
 from typer.core import TyperGroup
 
-from audit_core.cli.output import fail
-from audit_core.errors import ConfigurationError
+from audit_core.cli.output import PROBLEMS, fail
+from audit_core.errors import AuditError, ConfigurationError
 from audit_core.operate.trail import Installation, Trail
 
 TrailOption: TypeAlias = Annotated[
@@ -20,7 +20,7 @@ YesOption: TypeAlias = Annotated[bool, typer.Option("--yes", help="Do not ask.")
 
 
 class Group(TyperGroup):
-    """Commands whose mistakes in the configuration are one sentence and exit code 2."""
+    """Commands whose errors are one sentence: with exit code 2 when the configuration is wrong, otherwise 1."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
@@ -28,6 +28,8 @@ class Group(TyperGroup):
             return super().invoke(ctx)
         except ConfigurationError as error:
             fail(str(error))
+        except AuditError as error:
+            fail(str(error), PROBLEMS)
 
 
 def installation(ctx: typer.Context) -> Installation:

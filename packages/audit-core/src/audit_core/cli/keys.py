@@ -9,10 +9,9 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
-from rich.progress import Progress
 
 from audit_core.cli.installation import Group, JsonOption, TrailOption, YesOption, installation, trails
-from audit_core.cli.output import EXIT_CODES, PROBLEMS, console, print_table
+from audit_core.cli.output import EXIT_CODES, PROBLEMS, console, passing_progress, print_table
 from audit_core.privacy.keyring import export as exported
 from audit_core.privacy.table import newest_of
 from audit_core.privacy.table import rotate as rotate_table
@@ -79,7 +78,7 @@ def rotate_keys(
         if dry_run or not count:
             out.print(f"{trail.name}: {count:,} data keys are wrapped with another secret than {newest}.")
             continue
-        with Progress(console=out, transient=True) as progress:
+        with passing_progress() as progress:
             task = progress.add_task(trail.name, total=count)
             done = rotate_table(table, lambda step: progress.advance(task, step))  # noqa: B023 - called inside
         if done.rewrapped:

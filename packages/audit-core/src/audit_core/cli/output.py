@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import typer
 from rich.console import Console
+from rich.progress import Progress, ProgressColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -42,7 +43,13 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console().print(table(columns, rows))
 
 
-def fail(message: str) -> NoReturn:
-    """Print ``message`` on stderr and exit because nothing could be done."""
+def passing_progress(*columns: ProgressColumn) -> Progress:
+    """A bar for a terminal, gone when the work is done; nothing in a pipe."""
+    out = console()
+    return Progress(*columns, console=out, transient=True, disable=not out.is_terminal)
+
+
+def fail(message: str, code: int = WRONG_USE) -> NoReturn:
+    """Print ``message`` on stderr and exit because it could not be done."""
     console(stderr=True).print(Text.assemble(("Error: ", "bold red"), message))
-    raise typer.Exit(WRONG_USE)
+    raise typer.Exit(code)

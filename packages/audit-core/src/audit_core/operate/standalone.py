@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from audit_core import backends
-from audit_core.config import Config, load_config
+from audit_core.config import Config, load_config, storage_label
 from audit_core.event import Actor, Category, Target
 from audit_core.operate.trail import Finding, Installation, Level, Trail
 from audit_core.plugins.manager import get_plugin_manager
@@ -32,6 +32,10 @@ class StandaloneInstallation(Installation):
     def backends(self) -> Mapping[str, Callable[[], Any]]:
         """What makes every backend of the file."""
         return {label: partial(self.made, label) for _, label, _ in self.config.backends()}
+
+    def storages(self) -> Mapping[str, Callable[[], Any]]:
+        """What makes the storages of the file."""
+        return {name: partial(self.made, storage_label(name)) for name in self.config.storages}
 
     def made(self, label: str) -> Any:
         """The backend that is configured here."""
@@ -64,7 +68,7 @@ class StandaloneTrail(Trail):
         self.log = self._database.log
         self.settings = RelaySettings(**config.relay)
         self._labels = {
-            **{name: f"STORAGES[{name!r}]" for name in config.storages},
+            **{name: storage_label(name) for name in config.storages},
             **{name: f"STREAMS[{name!r}]" for name in config.streams},
         }
 

@@ -17,6 +17,7 @@ from audit_core.outbox import Outbox
 from audit_core.plugins.errors import did_you_mean
 from audit_core.privacy.table import KeyTable
 from audit_core.relay import Relay, RelaySettings
+from audit_core.storages.contract import Storage
 
 
 class Trail(ABC):
@@ -42,6 +43,10 @@ class Trail(ABC):
     @abstractmethod
     def sink(self, name: str) -> Any:
         """The storage or stream of this name. Raises :class:`~audit_core.errors.ConfigurationError` when it cannot be made."""
+
+    def is_own(self, storage: Storage) -> bool:
+        """Whether this storage is the log's own tables, read and searched as a storage."""
+        return False
 
     @property
     def key_table(self) -> KeyTable:
@@ -114,6 +119,15 @@ class Installation(ABC):
 
         Called again it gives the same one. It raises what is wrong with the settings.
         """
+
+    @abstractmethod
+    def storages(self) -> Mapping[str, Callable[[], Any]]:
+        """What makes each storage, by its name; as :meth:`backends` does."""
+
+    @property
+    def read_storage(self) -> str | None:
+        """The name of the storage that people read, where the settings say so."""
+        return None
 
     @abstractmethod
     def findings(self) -> Sequence[Finding]:

@@ -96,13 +96,7 @@ class DeliverStage:
         waiting = log.read(position, 1)
         try:
             since = waiting[0].event.occurred_at
-        except (
-            IndexError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-        ):  # trimmed, or no event: nothing to wait for
+        except (IndexError, ValueError):  # trimmed, or no event: nothing to wait for
             return True
         return (log.now() - since).total_seconds() >= self._patience_seconds
 

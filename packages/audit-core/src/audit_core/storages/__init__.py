@@ -1,5 +1,19 @@
 """Where events can be kept and, if the store is able to, searched."""
 
-from audit_core.storages.contract import PrunableStorage, SearchableStorage, Storage
+from audit_core.storages.contract import (
+    CompactableStorage,
+    PrunableStorage,
+    ReadableStorage,
+    SearchableStorage,
+    Storage,
+    VerifiableStorage,
+)
 
-__all__ = ["PrunableStorage", "SearchableStorage", "Storage"]
+__all__ = [
+    "CompactableStorage",
+    "PrunableStorage",
+    "ReadableStorage",
+    "SearchableStorage",
+    "Storage",
+    "VerifiableStorage",
+]

@@ -11,8 +11,9 @@ import json
 import logging
 import os
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -20,6 +21,7 @@ from uuid import UUID
 from audit_core.codec import canonical, leaf_hash, safe_text
 from audit_core.errors import ConfigurationError, RetryableError
 from audit_core.event import RecordedEvent
+from audit_core.storages.matching import is_within
 
 try:
     import fcntl
@@ -95,8 +97,14 @@ class JsonLinesStorage:
             self._size_bytes += len(data)
             self._lines += len(new)
 
-    def events(self) -> Iterator[RecordedEvent]:
-        """The events in the file, in the order in which they were written."""
+    def read(
+        self,
+        *,
+        since: date | None = None,
+        until: date | None = None,
+        tenants: Collection[str | None] | None = None,
+    ) -> Iterator[RecordedEvent]:
+        """The events of these days and tenants, in the order in which they were written."""
         if not self.path.exists():
             return
         with self.path.open("rb") as file:
@@ -105,7 +113,9 @@ class JsonLinesStorage:
                     data = self._parse(line, number)
                     seq, summary = data.pop("seq", None), data.pop("summary", None)
                     text = canonical(data)
-                    yield RecordedEvent(UUID(data["id"]), text, leaf_hash(text), seq=seq, summary=summary)
+                    event = RecordedEvent(UUID(data["id"]), text, leaf_hash(text), seq=seq, summary=summary)
+                    if is_within(event, since=since, until=until, tenants=tenants):
+                        yield event
 
     @contextmanager
     def _locked(self) -> Generator[int]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import UTC, date
+
 from audit_core.event import Event, RecordedEvent
 from audit_core.query import EventQuery
 from audit_core.words import words_in, words_of
@@ -11,6 +14,23 @@ def matches(query: EventQuery, recorded: RecordedEvent) -> bool:
     """Whether an event passes every filter of ``query`` (its cursor and limit are no filters)."""
     return _matches_event(query, recorded.event) and (
         not query.text.strip() or _has_words(recorded, words_in(query.text))
+    )
+
+
+def is_within(
+    recorded: RecordedEvent,
+    *,
+    since: date | None,
+    until: date | None,
+    tenants: Collection[str | None] | None,
+) -> bool:
+    """Whether :meth:`~audit_core.storages.contract.ReadableStorage.read` with these arguments gives the event."""
+    event = recorded.event
+    day = event.occurred_at.astimezone(UTC).date()
+    return (
+        (since is None or day >= since)
+        and (until is None or day <= until)
+        and (tenants is None or event.tenant in tenants)
     )
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import TypeAlias
 from uuid import UUID
 
 from audit_core.event import RecordedEvent, format_timestamp
 from audit_core.query import EventQuery, Page, decode_cursor, encode_cursor
-from audit_core.storages.matching import matches
+from audit_core.storages.matching import is_within, matches
 
 Position: TypeAlias = tuple[str | int, ...]
 
@@ -35,8 +35,8 @@ class _Kept:
 
 
 class MemoryStorage:
-    """Keeps events in a dictionary. Searchable, prunable, safe to use from several threads; gone with the
-    process.
+    """Keeps events in a dictionary. Searchable, prunable, readable, safe to use from several threads; gone with
+    the process.
 
     A search looks at every event, so it is for tests and small demonstrations.
     """
@@ -93,6 +93,20 @@ class MemoryStorage:
                 for key in old:
                     del self._kept[key]
             return len(old)
+
+    def read(
+        self,
+        *,
+        since: date | None = None,
+        until: date | None = None,
+        tenants: Collection[str | None] | None = None,
+    ) -> Iterator[RecordedEvent]:
+        """The events of these days and tenants, in the order of arrival."""
+        return (
+            recorded
+            for recorded in self.events
+            if is_within(recorded, since=since, until=until, tenants=tenants)
+        )
 
 
 def _time_position(kept: _Kept) -> Position:

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
+from audit_core.codec import leaf_hash
 from audit_core.diff import FOREIGN_KEY, MANY_TO_MANY, Change
+from audit_core.errors import PartialWrite
 from audit_core.event import RecordedEvent, Target
+from audit_core.ids import uuid7
 from audit_core.query import EventQuery
-from audit_core.storages.contract import PrunableStorage, SearchableStorage, Storage
+from audit_core.storages.contract import (
+    CompactableStorage,
+    PrunableStorage,
+    ReadableStorage,
+    SearchableStorage,
+    Storage,
+    VerifiableStorage,
+)
 from audit_core.testing.events import make_event, make_events
 
 
 class StorageContract:
     """Subclass it and give the fixture ``storage``: an empty storage for each test.
 
-    A storage that cannot search overrides :meth:`stored` as well.
+    A storage that can neither search nor be read back overrides :meth:`stored` as well.
     """
 
     @pytest.fixture
@@ -32,8 +42,10 @@ class StorageContract:
     def stored(self, storage: Any) -> Sequence[RecordedEvent]:
         """Everything that ``storage`` holds, in any order."""
         if not isinstance(storage, SearchableStorage):
+            if isinstance(storage, ReadableStorage):
+                return list(storage.read())
             raise NotImplementedError(
-                f"{type(self).__name__}: the storage cannot search, so override stored()."
+                f"{type(self).__name__}: the storage can neither search nor be read back, so override stored()."
             )
         events: list[RecordedEvent] = []
         page = storage.search(EventQuery(limit=100))
@@ -206,6 +218,17 @@ class StorageContract:
         storage.write(events)
         self.assert_stored(storage, events)
 
+    def test_a_text_that_is_no_event_keeps_out_no_other(self, storage: Any) -> None:
+        events = make_events(2, first_seq=1)
+        broken = RecordedEvent(uuid7(), "[]", leaf_hash("[]"), seq=3)
+        try:
+            storage.write([events[0], broken, events[1]])
+        except PartialWrite as refused:
+            assert set(refused.reasons) == {broken.id}
+            self.assert_stored(storage, events)
+        else:
+            pytest.skip("this storage keeps any text")
+
     def test_a_microsecond_is_kept(self, storage: Any) -> None:
         moment = datetime(2026, 3, 3, 9, 0, 0, 1, tzinfo=UTC)
         events = [
@@ -238,3 +261,88 @@ class StorageContract:
         assert prunable.prune(moment) == 3
         self.assert_stored(storage, new)
         assert prunable.prune(moment) == 0
+
+    # reading back, where the storage can
+
+    @pytest.fixture
+    def three_days(self, storage: Any) -> list[RecordedEvent]:
+        """Four events on each of three days (in UTC), in ``storage``: the first moment, the last, and two tenants between."""
+        if not isinstance(storage, ReadableStorage):
+            pytest.skip("this storage cannot be read back")
+        day = datetime(2026, 3, 3, tzinfo=UTC)
+        last = timedelta(days=1, microseconds=-1)
+        noon = timedelta(hours=12)
+        elsewhere = timezone(timedelta(hours=2))  # where the last moment is in the day after
+        moments = [(timedelta(), None), (noon, "acme"), (noon, "other"), (last, None)]
+        events = [
+            make_event(
+                occurred_at=(day + timedelta(days=n) + after).astimezone(elsewhere),
+                tenant=tenant,
+                seq=n * 4 + number,
+            )
+            for n in range(3)
+            for number, (after, tenant) in enumerate(moments, start=1)
+        ]
+        storage.write(events)
+        return events
+
+    @pytest.mark.parametrize(
+        ("since", "until", "tenants", "seqs"),
+        [
+            (None, None, None, range(1, 13)),
+            (date(2026, 3, 4), None, None, range(5, 13)),
+            (None, date(2026, 3, 4), None, range(1, 9)),
+            (date(2026, 3, 4), date(2026, 3, 4), None, range(5, 9)),
+            (date(2026, 3, 6), None, None, []),
+            (None, None, ["acme"], [2, 6, 10]),
+            (None, None, ["acme", "other"], [2, 3, 6, 7, 10, 11]),
+            (None, None, [None], [1, 4, 5, 8, 9, 12]),
+            (None, None, [], []),
+            (date(2026, 3, 5), None, ["acme", "nobody"], [10]),
+        ],
+    )
+    def test_days_and_tenants_are_read_back(
+        self,
+        storage: Any,
+        three_days: list[RecordedEvent],
+        since: date | None,
+        until: date | None,
+        tenants: list[str | None] | None,
+        seqs: Sequence[int],
+    ) -> None:
+        read = list(storage.read(since=since, until=until, tenants=tenants))
+        by_seq = {event.seq: event for event in three_days}
+        assert sorted(read, key=lambda event: event.seq or 0) == [by_seq[seq] for seq in seqs]
+
+    # compacting and verifying, where the storage can
+
+    def test_compacting_changes_no_event(self, storage: Any) -> None:
+        if not isinstance(storage, CompactableStorage):
+            pytest.skip("this storage cannot be compacted")
+        day = datetime(2025, 3, 3, 12, tzinfo=UTC)
+        events = make_events(12, first_seq=1, occurred_at=day)
+        for start in range(0, 12, 3):
+            storage.write(events[start : start + 3])
+        assert storage.compact(since=date(2025, 3, 4)).objects == 0
+        assert storage.compact(until=date(2025, 3, 2)).objects == 0
+        told: list[int] = []
+        planned = storage.compact(dry_run=True, progress=told.append)
+        assert (planned.days, planned.objects, planned.into, told) == (1, 4, 1, [])
+        assert storage.compact(progress=told.append) == planned
+        assert sum(told) == planned.objects
+        self.assert_stored(storage, events)
+        storage.write(events)
+        assert storage.compact().objects == 0
+        self.assert_stored(storage, events)
+
+    def test_what_nobody_changed_is_verified(self, storage: Any) -> None:
+        if not isinstance(storage, VerifiableStorage):
+            pytest.skip("this storage cannot be verified")
+        storage.write(make_events(4, first_seq=1, occurred_at=datetime(2025, 3, 3, 12, tzinfo=UTC)))
+        if isinstance(storage, CompactableStorage):
+            storage.compact()
+        told: list[int] = []
+        assert list(storage.verify(until=date(2025, 3, 2), progress=told.append)) == []
+        assert told == []
+        assert list(storage.verify(progress=told.append)) == []
+        assert sum(told) > 0

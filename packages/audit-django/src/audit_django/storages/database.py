@@ -12,6 +12,7 @@ from django.db.models.constants import OnConflict
 from django.db.models.expressions import RawSQL
 from django.utils.dateparse import parse_datetime
 
+from audit_core.errors import PartialWrite
 from audit_core.event import RecordedEvent, format_timestamp
 from audit_core.query import EventQuery, InvalidQuery, Page, decode_cursor, encode_cursor
 from audit_django.capture.transactions import joined
@@ -36,14 +37,21 @@ class DatabaseStorage:
         self.language = language
 
     def write(self, events: Sequence[RecordedEvent]) -> None:
-        """Keep events of another log, with the seq and the sentence that they have there."""
+        """Keep events of another log, with the seq and the sentence that they have there.
+
+        Raises :class:`~audit_core.errors.PartialWrite` for texts that are no event.
+        """
         connection = connections[self.using]
+        refused = _without_event(events)
+        events = [event for event in events if event.id not in refused]
         with joined(self.using):
             insert_events(connection, events, OnConflict.IGNORE)
             numbered = [(e.seq, e.id, e.leaf_hash) for e in events if e.seq is not None]
             insert(connection, LogEntry, numbered, OnConflict.IGNORE)
             sentences = [(e.id, self.language, e.summary) for e in events if e.summary is not None]
             insert(connection, Summary, sentences, OnConflict.IGNORE)
+        if refused:
+            raise PartialWrite(refused)
 
     def search(self, query: EventQuery) -> Page:
         """See :class:`~audit_core.query.EventQuery`. A history and a text search come in the order of recording."""
@@ -175,6 +183,17 @@ class DatabaseStorage:
             .values_list("event_id", "text")
         )
         return [row.recorded(seq=seqs.get(row.event_id), summary=summaries.get(row.event_id)) for row in rows]
+
+
+def _without_event(events: Sequence[RecordedEvent]) -> dict[UUID, str]:
+    """Why the text of these is no event, by their ids."""
+    found = {}
+    for recorded in events:
+        try:
+            recorded.event  # noqa: B018 - parsed when first asked for
+        except ValueError as error:
+            found[recorded.id] = str(error)
+    return found
 
 
 def _cursor(row: AuditEvent, by_number: bool) -> str:

@@ -7,16 +7,15 @@ from contextlib import suppress
 from typing import Any
 
 from django import template
-from django.db import Error as DatabaseError
 from django.db.models import Model
 from django.urls import NoReverseMatch, reverse
 
-from audit_core.errors import RetryableError
+from audit_core.errors import ConfigurationError
 from audit_core.query import EventQuery
 from audit_django.conf import get_settings
 from audit_django.fields import pk_text
 from audit_django.registry import history_types
-from audit_django.timeline.access import PERMISSION
+from audit_django.timeline.access import PERMISSION, UNREADABLE
 from audit_django.timeline.changes import shown_diff
 from audit_django.timeline.filters import Filters
 from audit_django.timeline.rows import by_day, rows
@@ -48,7 +47,7 @@ def audit_timeline(context: template.Context, instance: Model, limit: int = LIMI
     )
     try:
         page = get_settings().query_storage().search(query)
-    except (RetryableError, DatabaseError, OSError):
+    except (*UNREADABLE, ConfigurationError):
         logger.exception("The history of %s %s cannot be read.", model._meta.label, instance.pk)
         return {"visible": True, "unreachable": True}
     base: str | None = None

@@ -19,10 +19,13 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 
-from audit_core.errors import RetryableError
+from audit_core.errors import ConfigurationError, RetryableError
+from audit_core.query import InvalidQuery
 from audit_django.conf import get_settings
 
 PERMISSION = "audit_django.view_audit_log"
+UNREADABLE = (RetryableError, DatabaseError, OSError)
+"""What a storage raises that cannot be reached now."""
 logger = logging.getLogger(__name__)
 _unreachable_since: dict[str, datetime] = {}  # by the storage's name, as this process has seen it
 
@@ -33,7 +36,7 @@ def for_readers(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse
     """Give ``view(request, tenants, …)`` only to those who may read: logged in and with :data:`PERMISSION`.
 
     ``tenants`` are those whose events the user may see. The answer is for this user alone and never cached.
-    A storage that cannot be reached becomes a page that says so (status 503).
+    A storage that cannot be reached or used becomes a page that says so (status 503).
     """
 
     @wraps(view)
@@ -50,9 +53,11 @@ def for_readers(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse
             return message(
                 request, 404, _("There is no such change"), _("It does not exist, or it is not yours to see.")
             )
-        except (RetryableError, DatabaseError, OSError):
+        except InvalidQuery as problem:
+            return message(request, 400, _("This cannot be answered"), str(problem))
+        except (*UNREADABLE, ConfigurationError) as problem:
             logger.exception("The audit trail cannot be read from the storage %r.", name)
-            return unreachable(request, name)
+            return unreachable(request, name, needs_operator=isinstance(problem, ConfigurationError))
         _unreachable_since.pop(name, None)
         return response
 
@@ -96,14 +101,14 @@ def denied(request: HttpRequest) -> HttpResponse:
     return message(request, 403, _("You may not see this page"), text)
 
 
-def unreachable(request: HttpRequest, name: str) -> HttpResponse:
-    """The storage called ``name`` does not answer."""
+def unreachable(request: HttpRequest, name: str, *, needs_operator: bool = False) -> HttpResponse:
+    """The storage called ``name`` does not answer; ``needs_operator``: nor will it before somebody acts."""
     since = _unreachable_since.setdefault(name, timezone.now())
-    context = {"storage": name, "since": timezone.localtime(since)}
+    context = {"storage": name, "since": timezone.localtime(since), "needs_operator": needs_operator}
     return render(request, "audit_django/unreachable.html", context, status=503)
 
 
 def message(request: HttpRequest, status: int, title: str, text: str) -> HttpResponse:
     """A page with a message and the way back."""
-    context = {"title": title, "text": text, "may_read": status == 404}
+    context = {"title": title, "text": text, "may_read": status != 403}
     return render(request, "audit_django/message.html", context, status=status)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.urls import reverse
@@ -12,7 +13,7 @@ from django.utils.dateformat import format as format_date
 from django.utils.translation import gettext as _
 
 from audit_core.event import Actor, RecordedEvent, Target
-from audit_core.query import EventQuery
+from audit_core.query import EventQuery, InvalidQuery
 from audit_core.storages.contract import SearchableStorage
 from audit_core.summarizers import words
 from audit_django.timeline.agent import in_words
@@ -21,6 +22,7 @@ from audit_django.timeline.filters import Filters
 from audit_django.timeline.rows import actor_name, row, rows
 
 NEIGHBORS = 10
+REQUEST_LASTS = timedelta(hours=1)  # with what it started: the link to all of it asks without an end
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +40,7 @@ def detail(
 ) -> dict[str, Any]:
     """What the template of the detail needs."""
     base, request_id = reverse("audit:timeline"), words.text(recorded.event.context.request_id)
-    neighbors: list[RecordedEvent] = []
-    if request_id:
-        page = storage.search(EventQuery(request_id=request_id, tenants=tenants, limit=NEIGHBORS + 1))
-        neighbors = [other for other in page.events if other.id != recorded.id][:NEIGHBORS]
+    neighbors = _neighbors(recorded, request_id, storage, tenants) if request_id else []
     return {
         "row": row(recorded, Filters(), base),
         "diff": shown_diff(recorded.event),
@@ -49,6 +48,25 @@ def detail(
         "neighbors": rows(neighbors, base=base),
         "neighbors_address": base + Filters(request=request_id).address(),
     }
+
+
+def _neighbors(
+    recorded: RecordedEvent, request_id: str, storage: SearchableStorage, tenants: Sequence[str] | None
+) -> list[RecordedEvent]:
+    """What else the same request did, around the same time: so a storage without an index for requests need not look at all."""
+    moment = recorded.event.occurred_at
+    query = EventQuery(
+        request_id=request_id,
+        tenants=tenants,
+        since=moment - REQUEST_LASTS,
+        until=moment + REQUEST_LASTS,
+        limit=NEIGHBORS + 1,
+    )
+    try:
+        page = storage.search(query)
+    except InvalidQuery:  # not even that: the event is shown without them
+        return []
+    return [other for other in page.events if other.id != recorded.id][:NEIGHBORS]
 
 
 def _facts(recorded: RecordedEvent) -> Iterator[Fact]:

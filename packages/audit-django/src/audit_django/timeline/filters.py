@@ -35,7 +35,11 @@ NAMES = {
 }
 _OF_QUERY = {
     "text": "q",
+    "target_types": "model",
     "target_id": "object",
+    "actor_id": "actor",
+    "actions": "action",
+    "request_id": "request",
     "since": "dates",
     "until": "dates",
 }  # EventQuery's names in ours

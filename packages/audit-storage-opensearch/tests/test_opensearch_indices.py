@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from base64 import b64decode
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -10,7 +11,7 @@ import pytest
 from audit_core import backends
 from audit_core.errors import ConfigurationError
 from audit_core.ids import uuid7
-from audit_storage_opensearch.names import UNDATED, Names, month_of
+from audit_storage_opensearch.indices import UNDATED, Names, month_of
 from audit_storage_opensearch.storage import OpenSearchStorage
 
 
@@ -39,12 +40,28 @@ def test_a_new_id_is_of_this_month():
 
 
 def test_the_names_of_one_storage_do_not_match_those_of_another():
-    names, other = Names("audit"), Names("audit-v2")
+    names, other = Names("audit"), Names("audit-test")
     assert names.index_behind(names.alias_of(uuid4())) == "audit-v1-undated"
     assert not other.index_behind(other.alias_of(uuid4())).startswith(names.pattern.removesuffix("*"))
 
 
-@pytest.mark.parametrize("index", ["", "Audit", "audit*", "audit.2026", "-audit", "a,b", "a" * 101, None, 7])
+@pytest.mark.parametrize(
+    "index",
+    [
+        "",
+        "Audit",
+        "audit*",
+        "audit.2026",
+        "-audit",
+        "a,b",
+        "a" * 101,
+        None,
+        7,
+        "audit-v1",
+        "audit-v2-x",
+        "audit-undated",
+    ],
+)
 def test_an_index_that_is_no_name_is_refused(index):
     with pytest.raises(ConfigurationError, match="index"):
         OpenSearchStorage("http://localhost:9200", index=index)
@@ -57,6 +74,8 @@ def test_an_index_that_is_no_name_is_refused(index):
         ({"hosts": "localhost:9200"}, "hosts"),
         ({"hosts": ["https://a.example", "ftp://b.example"]}, "Address 2"),
         ({"hosts": [9200]}, "Address 1"),
+        ({"hosts": "https://a.example:port"}, "Address 1"),
+        ({"hosts": "https://[::1"}, "Address 1"),
         ({"username": "audit"}, "belong together"),
         ({"password": "s3cret"}, "belong together"),
         ({"username": "audit", "password": "s3cret", "aws_region": "eu-west-1"}, "not both"),
@@ -66,6 +85,8 @@ def test_an_index_that_is_no_name_is_refused(index):
         ({"timeout_seconds": 0}, "timeout_seconds"),
         ({"index_settings": {"index.translog.durability": "async"}}, "durability"),
         ({"index_settings": {"translog.durability": "async"}}, "durability"),
+        ({"index_settings": {"translog": {"durability": "async"}}}, "durability"),
+        ({"index_settings": {"index": {"translog": {"durability": "async"}}}}, "durability"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(options, words):
@@ -78,6 +99,18 @@ def test_a_client_that_cannot_be_made_is_a_configuration_error():
     storage = OpenSearchStorage("https://localhost:9200", client={"ca_certs": ""})
     with pytest.raises(ConfigurationError, match="cannot be made"):
         storage.setup()
+
+
+def test_a_password_of_any_script():
+    storage = OpenSearchStorage("https://localhost:9200", username="aüdit", password="pä€")
+    connection = storage._connection.client().transport.get_connection()
+    scheme, _, value = connection.headers["authorization"].partition(" ")
+    assert (scheme, b64decode(value).decode()) == ("Basic", "aüdit:pä€")
+
+
+def test_several_threads_keep_a_connection_each():
+    connection = OpenSearchStorage("http://localhost:9200")._connection.client().transport.get_connection()
+    assert connection.pool.pool.maxsize > 1
 
 
 def test_requests_to_aws_are_signed(monkeypatch, canned):
