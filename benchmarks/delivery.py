@@ -14,8 +14,8 @@ that the store holds is read back and compared with the log: ids, seqs, texts (b
   the server has answered a write and the worker has not read the answer. All the time some requests are throttled at the
   client, as the store documents it.
 
-The exit code is 0 when nothing is missing, twice, changed or parked, and all of this has happened. What the run has stored is
-removed at the end.
+The exit code is 0 when nothing is missing, twice, changed or parked, and all of this has happened. What the run has
+stored is removed.
 """
 
 from __future__ import annotations
@@ -63,10 +63,7 @@ def fill(database: SqliteDatabase, total: int) -> None:
             make_event(
                 tenant=f"t{n % 3}",
                 target=f"policies.Policy:{n % 500}",
-                diff={
-                    "premium": (n, n + 1),
-                    "note": ("Prämie 120 €", "line one\nline two \u2028 \U0001f600"),
-                },
+                diff={"premium": (n, n + 1), "note": ("120 €", "line one\nline two \u2028 \U0001f600")},
             )
             for n in range(first, min(first + FILL_BATCH, total))
         ]
@@ -147,8 +144,8 @@ class Proxy:
     def cutting(self) -> Iterator[None]:
         """End each connection as soon as the server has sent more than ``answer_bytes``."""
         toxics = f"/{self._name}/toxics"
-        limit = {"bytes": self._answer_bytes}
-        self._ask("POST", toxics, name="cut", type="limit_data", stream="downstream", attributes=limit)
+        limit = {"type": "limit_data", "attributes": {"bytes": self._answer_bytes}}
+        self._ask("POST", toxics, name="cut", stream="downstream", **limit)
         yield
         self._ask("DELETE", f"{toxics}/cut")
 

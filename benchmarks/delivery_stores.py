@@ -91,17 +91,17 @@ class S3:
             trouble_boto(self._bucket.client, "s3.PutObject", trouble, 503, body)
 
     def events(self) -> Iterator[RecordedEvent]:
-        return self.storage.events()
+        return self.storage.read()
 
     def documents(self) -> int:
-        bodies = (self._bucket.get(key).body for key in self._keys())
+        bodies = (self._bucket.get(key).body for key in self._keys("events/"))
         return sum(1 for body in bodies for _ in self.storage.format.read(io.BytesIO(body)))
 
     def drop(self) -> None:
-        self._bucket.delete({"Key": key} for key in self._keys())
+        self._bucket.delete({"Key": key} for key in self._keys(""))
 
-    def _keys(self) -> list[str]:
-        return [key for key, _, _ in self._bucket.objects(self.storage.settings.prefix)]
+    def _keys(self, folder: str) -> list[str]:
+        return [key for key, _, _ in self._bucket.objects(self.storage.settings.prefix + folder)]
 
 
 class DynamoDB:
@@ -117,7 +117,7 @@ class DynamoDB:
         self.storage = DynamoDBStorage(
             name, endpoint_url=address, region="eu-central-1", point_in_time_recovery=False
         )
-        self._client = self.storage._connection.client()
+        self._client = self.storage._client.get()
         if trouble:
             body = b'{"__type": "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"}'
             trouble_boto(self._client, "dynamodb.BatchExecuteStatement", trouble, 400, body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta, timezone
 from urllib.parse import unquote
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,11 +15,13 @@ from audit_storage_s3.chain import IdCache, Ids
 from audit_storage_s3.layout import (
     MAX_TENANT_BYTES,
     NULL,
+    Facts,
     Partition,
     Position,
     Stored,
     chain_of,
     escaped,
+    facts_in,
     name_of,
     parsed,
     partition_of,
@@ -117,3 +120,11 @@ def test_the_cache_forgets_what_was_not_asked_for_longest() -> None:
     cache.add("large", "e", Ids(str(uuid7()) for _ in range(100)))
     ids("large")
     assert read == ["a", "b", "c", "b"]
+
+
+@pytest.mark.parametrize("facts", [Facts(3, 1, 12, "ab" * 32), Facts(1, None, None, "0" * 64)])
+def test_what_an_object_says_about_itself_is_whole_or_not_there(facts: Facts) -> None:
+    [(name, value)] = facts.to_metadata().items()
+    assert facts_in({name: value}) == facts
+    assert [facts_in({name: value[:length]}) for length in range(len(value))] == [None] * len(value)
+    assert facts_in({}) is None

@@ -27,7 +27,7 @@ from audit_storage_s3.bucket import Bucket
 from audit_storage_s3.errors import DamagedObject
 from audit_storage_s3.formats import Format, encoded
 from audit_storage_s3.health import begin
-from audit_storage_s3.layout import Partition, Position, Stored, chain_of, name_of, parsed
+from audit_storage_s3.layout import Facts, Partition, Position, Stored, chain_of, facts_in, name_of, parsed
 from audit_storage_s3.rows import Row
 
 _T = TypeVar("_T")
@@ -107,10 +107,9 @@ class Chain:
         found = self._bucket.head(stored.key)
         if found is None:
             raise ObjectGone
-        if "sha256" in found.metadata:  # the last of them, so the others are there too
-            value = found.metadata.get("last-seq")
-            return None if value is None else int(value)
-        # Somebody copied the object without its metadata, or the answer was cut off in them: the rows know as well.
+        if (facts := facts_in(found.metadata)) is not None:
+            return facts.last_seq
+        # Somebody copied the object without its metadata, or the answer was cut off: the rows know as well.
         return self._read(stored, lambda body: max(_seqs(self._format.read(body)), default=None))
 
     def _forget_many(self) -> None:
@@ -156,8 +155,8 @@ class Chain:
         body = encoded(self._format, rows)
         digest = hashlib.sha256(body).digest()
         seqs = list(_seqs(rows))
-        metadata = metadata_of(len(rows), min(seqs, default=None), max(seqs, default=None), digest)
-        etag = self._bucket.create(key, body, digest, metadata, self._format.content_type)
+        facts = Facts(len(rows), min(seqs, default=None), max(seqs, default=None), digest.hex())
+        etag = self._bucket.create(key, body, digest, facts.to_metadata(), self._format.content_type)
         if etag is None:
             return False
         self._cache.add(key, etag, Ids(row["id"] for row in rows))
@@ -179,16 +178,6 @@ class Chain:
             return True
         self._bucket.delete([{"Key": key}])
         return False
-
-
-def metadata_of(count: int, first_seq: int | None, last_seq: int | None, digest: bytes) -> dict[str, str]:
-    """What is kept beside an object, so that it need not be read to know this."""
-    metadata = {"count": str(count), "sha256": digest.hex()}
-    if first_seq is not None:
-        metadata["first-seq"] = str(first_seq)
-    if last_seq is not None:
-        metadata["last-seq"] = str(last_seq)
-    return metadata
 
 
 def _seqs(rows: Iterable[Row]) -> Iterator[int]:

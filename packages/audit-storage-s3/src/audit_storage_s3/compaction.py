@@ -20,9 +20,9 @@ from typing import IO, TYPE_CHECKING
 from audit_core.errors import ConfigurationError, RetryableError
 from audit_core.storages.contract import Compacted
 from audit_storage_s3 import manifest as manifests
-from audit_storage_s3.chain import ObjectGone, metadata_of, objects_in
+from audit_storage_s3.chain import ObjectGone, objects_in
 from audit_storage_s3.errors import DamagedObject
-from audit_storage_s3.layout import Stored, chain_of
+from audit_storage_s3.layout import Facts, Stored, chain_of, facts_in
 from audit_storage_s3.manifest import Manifest, Run
 from audit_storage_s3.rows import Row
 
@@ -168,10 +168,10 @@ def _write(storage: S3Storage, key: str, sources: Sequence[Stored]) -> None:
         storage.format.write(_batches(storage, sources, totals), file)
         digest = _digest(file)
         file.seek(0)
-        metadata = metadata_of(
-            totals.count, min(totals.seqs, default=None), max(totals.seqs, default=None), digest
+        facts = Facts(
+            totals.count, min(totals.seqs, default=None), max(totals.seqs, default=None), digest.hex()
         )
-        storage.bucket.create(key, file, digest, metadata, storage.format.content_type)
+        storage.bucket.create(key, file, digest, facts.to_metadata(), storage.format.content_type)
 
 
 class _Totals:
@@ -187,13 +187,14 @@ def _batches(storage: S3Storage, sources: Sequence[Stored], totals: _Totals) -> 
         found = storage.bucket.get(stored.key)
         if found is None:
             raise ObjectGone
-        if hashlib.sha256(found.body).hexdigest() != found.metadata.get("sha256"):
+        facts = facts_in(found.metadata)
+        if facts is None or hashlib.sha256(found.body).hexdigest() != facts.sha256:
             raise DamagedObject(f"{stored.key} is not what was written. {DamagedObject.REMEDY}")
         rows = storage.format.read(io.BytesIO(found.body))
         while batch := list(islice(rows, ROWS_AT_ONCE)):
             totals.count += len(batch)
             yield batch
-        totals.seqs += [int(value) for name, value in found.metadata.items() if name.endswith("-seq")]
+        totals.seqs += [seq for seq in (facts.first_seq, facts.last_seq) if seq is not None]
 
 
 def _digest(file: IO[bytes]) -> bytes:

@@ -30,6 +30,8 @@ MAX_TENANT_BYTES = (
     240  # of its escaped form: MinIO and file systems take 255 in one part of a path, with `tenant=`
 )
 _NAME = re.compile(r"(\d{16,})-(\d{6,})(?:_(\d{16,})-(\d{6,}))?\.(.+)")
+FACTS = "audit"  # the name of an object's metadata
+_FACTS = re.compile(r"(\d+) (\d+|-) (\d+|-) ([0-9a-f]{64})")
 _DAY = re.compile(r"date=(\d{4}-\d{2}-\d{2})/")
 
 
@@ -110,6 +112,34 @@ class Stored:
     def covers(self, other: Stored) -> bool:
         """Whether this one was made from ``other``, among others."""
         return self.key != other.key and self.first <= other.first and other.last <= self.last
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is kept beside an object, so that it need not be read to know this: how many events it holds, the least and the
+    greatest seq among them, and its SHA-256 in hexadecimal.
+
+    It is one header that ends in the digest: of several, an answer that was cut off would tell some.
+    """
+
+    count: int
+    first_seq: int | None
+    last_seq: int | None
+    sha256: str
+
+    def to_metadata(self) -> dict[str, str]:
+        """As the object's metadata."""
+        first, last = ("-" if seq is None else seq for seq in (self.first_seq, self.last_seq))
+        return {FACTS: f"{self.count} {first} {last} {self.sha256}"}
+
+
+def facts_in(metadata: Mapping[str, str]) -> Facts | None:
+    """What an object's metadata says; ``None`` when it was lost, as by a copy of some tools, or arrived in part."""
+    found = _FACTS.fullmatch(metadata.get(FACTS, ""))
+    if found is None:
+        return None
+    first, last = (None if seq == "-" else int(seq) for seq in found.group(2, 3))
+    return Facts(int(found[1]), first, last, found[4])
 
 
 def name_of(first: Position, last: Position, suffix: str) -> str:

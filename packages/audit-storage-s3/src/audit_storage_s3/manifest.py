@@ -20,7 +20,7 @@ from audit_core.codec import canonical
 from audit_core.errors import RetryableError
 from audit_storage_s3.bucket import Bucket
 from audit_storage_s3.errors import DamagedObject
-from audit_storage_s3.layout import MANIFESTS, Partition, Stored, parsed
+from audit_storage_s3.layout import MANIFESTS, Facts, Partition, Stored, facts_in, parsed
 
 if TYPE_CHECKING:
     from audit_storage_s3.storage import S3Storage
@@ -160,14 +160,14 @@ def _entries(storage: S3Storage, objects: Sequence[Stored]) -> tuple[Entry, ...]
         found = bucket.head(stored.key)
         if found is None:
             return None  # compacted or pruned since it was listed; that writes a manifest of its own
-        first, last = found.metadata.get("first-seq"), found.metadata.get("last-seq")
+        facts = facts_in(found.metadata) or Facts(0, None, None, "")
         return Entry(
             stored.key[len(prefix) :],
             found.size_bytes,
-            found.metadata.get("sha256", ""),
-            int(found.metadata.get("count", 0)),
-            None if first is None else int(first),
-            None if last is None else int(last),
+            facts.sha256,
+            facts.count,
+            facts.first_seq,
+            facts.last_seq,
         )
 
     found = [item for item in bucket.each(entry, objects) if item is not None]

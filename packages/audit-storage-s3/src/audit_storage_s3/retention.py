@@ -13,7 +13,7 @@ from audit_core.errors import ConfigurationError
 from audit_storage_s3 import manifest as manifests
 from audit_storage_s3.bucket import Found
 from audit_storage_s3.errors import LOCKED
-from audit_storage_s3.layout import Partition
+from audit_storage_s3.layout import Partition, facts_in
 from audit_storage_s3.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _count(storage: S3Storage, partition: Partition) -> int:
         raise ConfigurationError(
             f"Object Lock keeps {partition.folder} {until}, so nothing was removed. Prune later, or up to an earlier day."
         )
-    return sum(int(head.metadata.get("count", 0)) for head in found)
+    return sum(facts.count for head in found if (facts := facts_in(head.metadata)))
 
 
 def _remove(storage: S3Storage, partition: Partition) -> None:
