@@ -14,11 +14,8 @@ BATCH = 6
 SECONDS = 30.0
 
 
-class Archive(MemoryStorage):
+class Shelf(MemoryStorage):
     """It remembers what each call held."""
-
-    batch_size = BATCH
-    flush_interval_seconds = SECONDS
 
     def __init__(self):
         super().__init__()
@@ -30,6 +27,13 @@ class Archive(MemoryStorage):
             raise self.outage
         self.batches.append([event.seq for event in events])
         super().write(events)
+
+
+class Archive(Shelf):
+    """A batch of it has a price."""
+
+    batch_size = BATCH
+    flush_interval_seconds = SECONDS
 
 
 class World:
@@ -98,12 +102,8 @@ def test_whoever_does_not_come_again_waits_for_nothing(world):
 
 
 def test_others_wait_for_nothing(world):
-    other = Archive()
-    del Archive.batch_size
-    try:
-        relay = Relay(world.log, {"other": other}, settings=RelaySettings(batch_size=4))
-    finally:
-        Archive.batch_size = BATCH
+    other = Shelf()
+    relay = Relay(world.log, {"other": other}, settings=RelaySettings(batch_size=4))
     world.append(5)
     relay.run_once(patient=True)
     assert other.batches == [[1, 2, 3, 4], [5]]
