@@ -94,7 +94,7 @@ class TestSetup:
 class TestRetention:
     def test_a_server_with_ttl_indexes_gets_them(self, make_storage, is_mongodb):
         if not is_mongodb:
-            pytest.skip("the server has no TTL indexes")
+            pytest.skip("this server has no TTL indexes")
         storage = make_storage(retention_days=30)
         assert storage.check() == []
         later = make_storage(collection=storage._events.name, retention_days=90)
@@ -107,7 +107,7 @@ class TestRetention:
 
     def test_a_server_without_them_works_and_says_so(self, make_storage, is_mongodb):
         if is_mongodb:
-            pytest.skip("the server has TTL indexes")
+            pytest.skip("this server has TTL indexes")
         storage = make_storage(retention_days=30)
         storage.setup()
         events, chunks = storage.check()
@@ -295,7 +295,7 @@ def test_eight_writers_of_overlapping_batches_keep_each_event_once(storage):
 
 def test_pages_are_read_from_the_indexes(storage, is_mongodb):
     if not is_mongodb:
-        pytest.skip("the server scans, and does not say how a query is answered")
+        pytest.skip("this server scans, and does not say how a query is answered")
     storage.write(make_events(200, first_seq=1, tenant="acme"))
     storage.search(EventQuery())
     for filters, name in (
