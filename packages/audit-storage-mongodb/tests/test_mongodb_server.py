@@ -306,3 +306,30 @@ def test_pages_are_read_from_the_indexes(storage, is_mongodb):
         plan = storage._events.find(filters).sort(key, DESCENDING).limit(10).explain()
         assert name in str(plan["queryPlanner"]["winningPlan"])
         assert "'SORT'" not in str(plan["queryPlanner"]["winningPlan"])
+
+
+def test_pages_are_right_over_two_thousand_documents(storage):
+    moment = datetime(2026, 3, 3, tzinfo=UTC)
+    events = [
+        make_event(
+            occurred_at=moment + timedelta(seconds=n * 7919 % 2000),  # in another order than they were recorded in
+            tenant=("acme", "other")[n % 2],
+            target=f"policies.Policy:{n % 4}",
+            seq=n + 1,
+        )
+        for n in range(2000)
+    ]
+    storage.write(events)
+
+    def walk(**filters):
+        found, cursor = [], None
+        while True:
+            page = storage.search(EventQuery(limit=100, cursor=cursor, **filters))
+            found += [event.seq for event in page.events]
+            if (cursor := page.next) is None:
+                return found
+
+    by_time = sorted(events, key=lambda event: (event.event.occurred_at, event.seq), reverse=True)
+    assert walk() == [event.seq for event in by_time]
+    assert walk(tenants=["acme"]) == [event.seq for event in by_time if event.event.tenant == "acme"]
+    assert walk(target_types=["policies.Policy"], target_id="3") == list(range(2000, 0, -4))
