@@ -6,14 +6,24 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
+import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 
 from audit_storage_dynamodb.storage import DynamoDBStorage
+
+_create_loader = cache(botocore.session.create_loader)
+
+
+@pytest.fixture(autouse=True)
+def models_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """boto3 reads megabytes of JSON for each session; a session that shares them is made in a tenth of the time."""
+    monkeypatch.setattr("botocore.session.create_loader", _create_loader)
 
 
 @pytest.fixture(autouse=True)

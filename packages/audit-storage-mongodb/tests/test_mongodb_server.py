@@ -312,7 +312,8 @@ def test_pages_are_right_over_two_thousand_documents(storage):
     moment = datetime(2026, 3, 3, tzinfo=UTC)
     events = [
         make_event(
-            occurred_at=moment + timedelta(seconds=n * 7919 % 2000),  # in another order than they were recorded in
+            occurred_at=moment
+            + timedelta(seconds=n * 7919 % 2000),  # in another order than they were recorded in
             tenant=("acme", "other")[n % 2],
             target=f"policies.Policy:{n % 4}",
             seq=n + 1,

@@ -6,12 +6,22 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+import botocore.session
 import pytest
 
 from audit_storage_s3.storage import S3Storage
+
+_create_loader = cache(botocore.session.create_loader)
+
+
+@pytest.fixture(autouse=True)
+def models_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """boto3 reads megabytes of JSON for each session; a session that shares them is made in a tenth of the time."""
+    monkeypatch.setattr("botocore.session.create_loader", _create_loader)
 
 
 @pytest.fixture(scope="session")
